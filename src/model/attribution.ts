@@ -1,0 +1,128 @@
+import type { Loss, Notice } from './event.js';
+import type { ProtocolName } from './packet.js';
+import type { Nanos } from './time.js';
+
+/** What the machine says. Sinks give it its outer form (docs/schema.md). */
+export type OutputEvent =
+  | { readonly type: 'attribution'; readonly attribution: Attribution }
+  | { readonly type: 'close'; readonly attribution: Attribution }
+  | { readonly type: 'loss'; readonly loss: Loss }
+  | { readonly type: 'notice'; readonly notice: Notice }
+  | { readonly type: 'summary'; readonly summary: Summary };
+
+export interface PodRef {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid?: string;
+  readonly node?: string;
+}
+
+export interface Peer {
+  readonly ip: string;
+  readonly port: number;
+  readonly pod?: PodRef;
+  /** The node whose own address this is, or the Pod's. */
+  readonly node?: string;
+}
+
+export interface Backend extends Peer {
+  readonly hostNetwork?: boolean;
+}
+
+export type Via = 'clusterIP' | 'nodePort' | 'externalIP' | 'loadBalancerIP' | 'hostPort';
+
+export interface ServiceRef {
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly portName?: string;
+  readonly via: Via;
+}
+
+export interface RulePath {
+  readonly mode: 'iptables' | 'nftables';
+  /** Which of iptables' back ends held the rules. */
+  readonly backend?: string;
+  /** Chain names in order of the walk. */
+  readonly path: readonly string[];
+  /** Product along the path; absent under affinity. */
+  readonly probability?: number;
+  readonly affinity: boolean;
+}
+
+/** The order in which evidence is listed. */
+export const EVIDENCE = ['conntrack', 'packets', 'rules', 'cluster'] as const;
+export type Evidence = (typeof EVIDENCE)[number];
+
+export type Verdict = 'attributed' | 'unattributed' | 'conflict';
+export type Outcome = 'established' | 'refused' | 'reset' | 'unanswered' | 'rejected' | 'open';
+
+export type Reason =
+  | 'no-endpoints'
+  | 'no-evidence'
+  | 'unknown-service-address'
+  | 'filtered'
+  | 'lost'
+  | 'conntrack-disagrees'
+  | 'packets-disagree'
+  | 'rules-disagree';
+
+export interface Claim {
+  readonly evidence: Evidence;
+  readonly backend: Backend;
+}
+
+export interface Traffic {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export interface Attribution {
+  readonly connection: string;
+  /** Absent only for an entry of a listing whose time nobody told. */
+  readonly time?: Nanos;
+  readonly timeSource: 'packet' | 'conntrack' | 'listing';
+  /** How far `time` may be off, where it is more than 1 ms. */
+  readonly timeUncertaintyNs?: number;
+  readonly protocol: ProtocolName;
+  readonly zone?: number;
+  readonly client: Peer;
+  readonly destination: { readonly ip: string; readonly port: number };
+  readonly service?: ServiceRef;
+  readonly backend?: Backend;
+  readonly source?: { readonly ip: string; readonly port: number };
+  readonly rules?: RulePath;
+  readonly interfaces?: { readonly in?: string; readonly out?: string };
+  readonly evidence: readonly Evidence[];
+  readonly verdict: Verdict;
+  readonly reason?: Reason;
+  readonly outcome: Outcome;
+  readonly claims?: readonly Claim[];
+  readonly latency?: { readonly natNs?: number; readonly handshakeNs?: number };
+  readonly retransmits?: number;
+  /** `close` only. */
+  readonly endTime?: Nanos;
+  readonly original?: Traffic;
+  readonly reply?: Traffic;
+}
+
+export interface Summary {
+  readonly connections: {
+    readonly seen: number;
+    readonly attributed: number;
+    readonly unattributed: number;
+    readonly conflict: number;
+    readonly pending: number;
+    readonly reasons: Readonly<Record<string, number>>;
+    readonly outcomes: Readonly<Record<string, number>>;
+  };
+  readonly packets: { readonly seen: number; readonly dropped: number };
+  /** Number of `loss` events. */
+  readonly losses: number;
+  /** From the first to the last event with a time. */
+  readonly durationNs: number;
+  /** Connections straight to a Pod's address, and those that have nothing to do with a Service. */
+  readonly direct: number;
+  readonly other: number;
+  /** Connections that were open before `live` began; not in `seen`. */
+  readonly existing: number;
+}

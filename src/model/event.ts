@@ -1,0 +1,58 @@
+import type { ClusterChange } from './cluster.js';
+import type { ConntrackRows } from './conntrack.js';
+import type { PacketRows } from './packet.js';
+import type { RuleSet } from './ruleset.js';
+import type { Nanos } from './time.js';
+
+/** Where a loss happened. */
+export type LossSource =
+  | 'ring' // the kernel dropped packets before we read them
+  | 'capture' // another capture backend or program lost packets (cap's child died, pcapng statistics)
+  | 'netlink' // conntrack events overran the socket's buffer
+  | 'conntrack' // the conntrack program died, complained or printed what could not be read
+  | 'queue' // our own bounded queue was full
+  | 'file' // an input was cut short or damaged
+  | 'watch' // a gap in the watch of the cluster
+  | 'rules'; // the rules could not be read for a while
+
+/** Something that should have been seen and was not. `count` is at least 1; where the number is unknown, 1 a gap. */
+export interface Loss {
+  readonly source: LossSource;
+  readonly count: number;
+  readonly from?: Nanos;
+  readonly to?: Nanos;
+  readonly detail: string;
+}
+
+/** Something a user should know; `code` is stable (docs/schema.md lists them). */
+export interface Notice {
+  readonly code: string;
+  readonly time?: Nanos;
+  readonly connection?: string;
+  readonly detail: string;
+}
+
+/**
+ * What sources tell the machine. Times absent from low-rate events mean "holds from the beginning".
+ * Packets and conntrack rows carry their times themselves.
+ */
+export type InputEvent =
+  | { readonly type: 'packets'; readonly rows: PacketRows }
+  | { readonly type: 'conntrack'; readonly rows: ConntrackRows }
+  | {
+      readonly type: 'rules';
+      readonly time?: Nanos;
+      readonly node?: string;
+      readonly rules: RuleSet;
+    }
+  | { readonly type: 'cluster'; readonly time?: Nanos; readonly change: ClusterChange }
+  /** The node's own addresses (canonical text); replaces what was known. */
+  | {
+      readonly type: 'addresses';
+      readonly time?: Nanos;
+      readonly node?: string;
+      readonly addresses: readonly string[];
+    }
+  | { readonly type: 'loss'; readonly loss: Loss }
+  | { readonly type: 'notice'; readonly notice: Notice }
+  | { readonly type: 'tick'; readonly time: Nanos };

@@ -1,0 +1,36 @@
+import type { RulePath, Via } from './attribution.js';
+
+/** A Service's port, as kube-proxy names it. */
+export interface ServicePortName {
+  readonly namespace: string;
+  readonly name: string;
+  /** Absent for the unnamed port. */
+  readonly portName?: string;
+}
+
+/**
+ * One address at which a Service (or a hostPort) can be reached, read from a rule set or from the
+ * cluster's objects. What rules say could happen; never what did.
+ */
+export interface ServiceEntry {
+  /** 6, 17 or 132. */
+  readonly protocol: number;
+  /** Canonical text, or `local` for every address of the node itself (NodePort, hostPort). */
+  readonly address: string;
+  readonly port: number;
+  readonly via: Via;
+  /** Absent where the rules do not tell and no name could be verified. */
+  readonly service?: ServicePortName;
+  /** `reject` and `drop`: the rules refuse it (no endpoints, no local endpoints). */
+  readonly action: 'dnat' | 'reject' | 'drop';
+  readonly routes: readonly EndpointRoute[];
+  /** The chain that balances, where there is one. */
+  readonly chain?: string;
+}
+
+/** One way from a Service's address to an endpoint. */
+export interface EndpointRoute {
+  readonly ip: string;
+  readonly port: number;
+  readonly rule: RulePath;
+}
