@@ -2,6 +2,7 @@ import type { ClusterChange } from './cluster.js';
 import type { ConntrackRows } from './conntrack.js';
 import type { PacketRows } from './packet.js';
 import type { RuleSet } from './ruleset.js';
+import type { ServiceEntry } from './services.js';
 import type { Nanos } from './time.js';
 
 /** Where a loss happened. */
@@ -34,18 +35,36 @@ export interface Notice {
 
 /**
  * What sources tell the machine. Times absent from low-rate events mean "holds from the beginning".
- * Packets and conntrack rows carry their times themselves.
+ * Packets and conntrack rows carry their times themselves; `from` and `to` (row numbers, `to` excluded)
+ * narrow an event to a part of its rows, so that sources can be merged by time without copying.
+ * The receiver may read the rows only until it returns: the owner fills them again.
  */
 export type InputEvent =
-  | { readonly type: 'packets'; readonly rows: PacketRows }
-  | { readonly type: 'conntrack'; readonly rows: ConntrackRows }
+  | {
+      readonly type: 'packets';
+      readonly rows: PacketRows;
+      readonly from?: number;
+      readonly to?: number;
+    }
+  | {
+      readonly type: 'conntrack';
+      readonly rows: ConntrackRows;
+      readonly from?: number;
+      readonly to?: number;
+    }
   | {
       readonly type: 'rules';
       readonly time?: Nanos;
       readonly node?: string;
       readonly rules: RuleSet;
+      /** What the rules make reachable, whatever back end they were written for. */
+      readonly services: readonly ServiceEntry[];
     }
-  | { readonly type: 'cluster'; readonly time?: Nanos; readonly change: ClusterChange }
+  | {
+      readonly type: 'cluster';
+      readonly time?: Nanos;
+      readonly change: ClusterChange;
+    }
   /** The node's own addresses (canonical text); replaces what was known. */
   | {
       readonly type: 'addresses';
