@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { NoSkips } from './test/support/no-skips.js';
 
 export default defineConfig({
   test: {
@@ -7,5 +8,7 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // In CI every prerequisite is there, so a skipped test is a failure.
+    reporters: process.env['CI'] ? ['default', new NoSkips()] : ['default'],
   },
 });
