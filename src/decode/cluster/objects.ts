@@ -217,8 +217,7 @@ function affinitySeconds(spec: Json): number | undefined {
 }
 
 function slimSlice(it: Json, named: Spaced): EndpointSliceRecord {
-  const labels = object(object(it.metadata).labels);
-  const ports: EndpointSliceRecord.ports[number][] = [];
+  const ports: EndpointSliceRecord['ports'][number][] = [];
   for (const entry of list(it.ports).map(object)) {
     const protocol = transport(entry.protocol);
     if (protocol === undefined) continue;
@@ -238,7 +237,7 @@ function slimSlice(it: Json, named: Spaced): EndpointSliceRecord {
     ...named,
     ports,
     endpoints,
-    ...optional('service', text(labels.get('kubernetes.io/service-name'))),
+    ...optional('service', label(it, 'kubernetes.io/service-name')),
   };
 }
 
@@ -279,7 +278,6 @@ function slimEndpoint(entry: Json, namespace: string): EndpointRecord {
 
 function slimNode(it: Json, named: Named): NodeRecord {
   const spec = object(it.spec);
-  const labels = object(object(it.metadata).labels);
   const held = list(object(it.status).addresses)
     .map(object)
     .filter((entry) => entry.type === 'InternalIP' || entry.type === 'ExternalIP');
@@ -289,7 +287,7 @@ function slimNode(it: Json, named: Named): NodeRecord {
     namespace: '',
     addresses: addresses(held.map((entry) => entry.address)),
     podCIDRs: unique([...texts(spec.podCIDRs), ...texts([spec.podCIDR])]),
-    ...optional('zone', text(labels.get('topology.kubernetes.io/zone'))),
+    ...optional('zone', label(it, 'topology.kubernetes.io/zone')),
   };
 }
 
@@ -300,8 +298,9 @@ function object(value: unknown): Json {
     : {};
 }
 
-function labelsOf(it: Json): ReadonlyMap<string, unknown> {
-  return new Map(Object.entries(object(object(it.metadata).labels)));
+function label(it: Json, name: string): string | undefined {
+  const labels: Readonly<Record<string, unknown>> = object(object(it.metadata).labels);
+  return text(labels[name]);
 }
 
 function list(value: unknown): readonly unknown[] {
