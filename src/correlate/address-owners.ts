@@ -74,12 +74,7 @@ export class AddressOwners<T> {
     }
     let best: Claim<T> | undefined;
     for (const claim of claims) {
-      // Claims stand in order of `from`: of equals the later one wins.
-      if (
-        holds(claim, time) &&
-        (best === undefined || claim.leaving > time || best.leaving <= time)
-      )
-        best = claim;
+      if (holds(claim, time) && (best === undefined || beats(claim, best, time))) best = claim;
     }
     return best?.owner;
   }
