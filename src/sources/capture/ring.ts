@@ -1,0 +1,231 @@
+import { Observable, type Subscriber } from 'rxjs';
+import { FrameDecoder } from '../../decode/capture/frame.js';
+import { LINK_ETHERNET, LINK_RAW } from '../../decode/capture/link.js';
+import type { InputEvent } from '../../model/event.js';
+import type { Interfaces } from '../../model/interfaces.js';
+import {
+  DIRECTION_IN,
+  DIRECTION_OTHER_HOST,
+  DIRECTION_OUT,
+  DIRECTION_UNKNOWN,
+  P_DIRECTION,
+  P_INTERFACE,
+  P_LATENESS,
+  P_NSEC,
+  P_RESOLUTION,
+  P_SEC,
+  PacketRows,
+} from '../../model/packet.js';
+import { PermissionError, UsageError } from '../../model/problem.js';
+import {
+  type AddonLoad,
+  isNativeError,
+  loadAddon,
+  type PacketRing,
+  RING_CAPTURED,
+  RING_HARDWARE,
+  RING_HEADER_WORDS,
+  RING_INTERFACE,
+  RING_NANOSECONDS,
+  RING_NET_OFFSET,
+  RING_ON_WIRE,
+  RING_PACKET_TYPE,
+  RING_SECONDS,
+} from '../../native/binding.js';
+import { wallClock } from '../wall-clock.js';
+import { captureFilter, SNAPLEN } from './filter.js';
+
+export interface CaptureOptions {
+  /** Gets the interfaces on which packets are seen. */
+  readonly interfaces: Interfaces;
+  /** This node's name, for `interfaces`. */
+  readonly node?: string;
+  /** Whether VXLAN and Geneve datagrams are captured too; see filter.ts. */
+  readonly tunnels?: boolean;
+}
+
+export interface RingSize {
+  readonly blockBytes: number;
+  readonly blocks: number;
+  readonly blockTimeoutMs: number;
+}
+
+/**
+ * 16 MiB in many small blocks: a block that holds anything is closed after a millisecond, so at low
+ * rates the number of blocks, not their size, is how long the reader may be away (a quarter second,
+ * beyond the 4 MiB that the addon keeps). At a million packets a second 16 MiB are about 60 ms.
+ */
+const SIZE: RingSize = { blockBytes: 64 * 1024, blocks: 256, blockTimeoutMs: 1 };
+
+/** How often drops are looked for while nothing comes, and how long an interface's name is believed. */
+const CHECK_MS = 1_000;
+
+// linux/if_arp.h: the two that begin with an Ethernet header.
+const ARPHRD_ETHER = 1;
+const ARPHRD_LOOPBACK = 772;
+
+/** linux/if_packet.h: host, broadcast, multicast, other host, outgoing. */
+const DIRECTIONS = [
+  DIRECTION_IN,
+  DIRECTION_IN,
+  DIRECTION_IN,
+  DIRECTION_OTHER_HOST,
+  DIRECTION_OUT,
+] as const;
+
+/**
+ * Packets of all interfaces of this process's network namespace, from a ring in the kernel. Opens on
+ * subscription, closes on unsubscription, never ends by itself. Emits `packets` (kernel time stamps in
+ * nanoseconds; the rows are filled again after each emission) and `loss` with source `ring` when the
+ * kernel had to drop. Errors: PermissionError without CAP_NET_RAW, UsageError where the addon cannot be
+ * loaded, or what the system said.
+ */
+export function captureRing(
+  options: CaptureOptions,
+  size: Partial<RingSize> = {},
+  load: () => AddonLoad = loadAddon,
+): Observable<InputEvent> {
+  return new Observable<InputEvent>((subscriber) => {
+    const loading = load();
+    if (!loading.ok) {
+      subscriber.error(new UsageError(loading.reason));
+      return undefined;
+    }
+    const tunnels = options.tunnels === true;
+    const filter = captureFilter({ snaplen: SNAPLEN, tunnels });
+    let reader: BatchReader | undefined;
+    let ring: PacketRing;
+    try {
+      ring = new loading.addon.PacketRing(
+        { ...SIZE, ...size, filter },
+        (buffer, count, failure) => {
+          reader?.batch(buffer, count);
+          if (failure !== undefined) subscriber.error(failure);
+        },
+      );
+    } catch (error) {
+      subscriber.error(explainOpening(error));
+      return undefined;
+    }
+    const opened = new BatchReader(ring, options, subscriber);
+    reader = opened;
+    const timer = setInterval(() => opened.check(), CHECK_MS);
+    return () => {
+      clearInterval(timer);
+      ring.close();
+    };
+  });
+}
+
+function explainOpening(error: unknown): unknown {
+  if (isNativeError(error) && (error.code === 'EPERM' || error.code === 'EACCES')) {
+    return new PermissionError(
+      `capturing packets needs the capability CAP_NET_RAW (${error.message}); run as root, or in a container add NET_RAW to securityContext.capabilities`,
+      { cause: error },
+    );
+  }
+  return error;
+}
+
+/** Turns batches into rows, and the kernel's counters into losses. */
+class BatchReader {
+  private readonly rows = new PacketRows();
+  private readonly decoder = new FrameDecoder(this.rows);
+  /** Identifiers by kernel index: as asked within the last second, and as last known. */
+  private readonly fresh = new Map<number, number>();
+  private readonly known = new Map<number, number>();
+  private drops = 0;
+  private checked = wallClock();
+  private readonly ring: PacketRing;
+  private readonly options: CaptureOptions;
+  private readonly subscriber: Subscriber<InputEvent>;
+
+  constructor(ring: PacketRing, options: CaptureOptions, subscriber: Subscriber<InputEvent>) {
+    this.ring = ring;
+    this.options = options;
+    this.subscriber = subscriber;
+  }
+
+  batch(buffer: ArrayBuffer, count: number): void {
+    const header = new Uint32Array(buffer);
+    const bytes = new Uint8Array(buffer);
+    const rows = this.rows;
+    rows.clear();
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      const captured = header[at + RING_CAPTURED] ?? 0;
+      const row = this.frame(header, at, bytes, captured);
+      if (row >= 0) this.complete(header, at, row);
+      at += RING_HEADER_WORDS + ((captured + 3) >>> 2);
+    }
+    if (rows.length > 0) this.subscriber.next({ type: 'packets', rows });
+    this.countDrops();
+  }
+
+  /** Once a second. */
+  check(): void {
+    // A name may have changed, and an index may have been given to another interface.
+    this.fresh.clear();
+    this.countDrops();
+  }
+
+  private frame(header: Uint32Array, at: number, bytes: Uint8Array, captured: number): number {
+    const start = (at + RING_HEADER_WORDS) * 4;
+    const wire = header[at + RING_ON_WIRE] ?? 0;
+    const hardware = header[at + RING_HARDWARE];
+    if (hardware === ARPHRD_ETHER || hardware === ARPHRD_LOOPBACK) {
+      return this.decoder.decode(LINK_ETHERNET, bytes, start, captured, wire);
+    }
+    // Whatever header the others have, the kernel says where it ends.
+    const skip = Math.min(header[at + RING_NET_OFFSET] ?? 0, captured);
+    return this.decoder.decode(LINK_RAW, bytes, start + skip, captured - skip, wire - skip);
+  }
+
+  private complete(header: Uint32Array, at: number, row: number): void {
+    const words = this.rows.words;
+    words[row + P_SEC] = header[at + RING_SECONDS] ?? 0;
+    words[row + P_NSEC] = header[at + RING_NANOSECONDS] ?? 0;
+    words[row + P_RESOLUTION] = 1;
+    words[row + P_LATENESS] = 0;
+    words[row + P_INTERFACE] = this.interfaceOf(header[at + RING_INTERFACE] ?? 0);
+    words[row + P_DIRECTION] = DIRECTIONS[header[at + RING_PACKET_TYPE] ?? 0] ?? DIRECTION_UNKNOWN;
+  }
+
+  private interfaceOf(index: number): number {
+    const fresh = this.fresh.get(index);
+    if (fresh !== undefined) return fresh;
+    const { interfaces, node } = this.options;
+    const name = this.ring.interfaceName(index);
+    let id = name === undefined ? this.known.get(index) : undefined;
+    id ??= interfaces.id({
+      index,
+      ...(name !== undefined && { name }),
+      ...(node !== undefined && { node }),
+    });
+    this.fresh.set(index, id);
+    this.known.set(index, id);
+    return id;
+  }
+
+  private countDrops(): void {
+    // Whoever got the rows may have unsubscribed, and so closed the ring.
+    if (this.subscriber.closed) return;
+    const { drops } = this.ring.stats();
+    const now = wallClock();
+    const count = drops - this.drops;
+    const from = this.checked;
+    this.drops = drops;
+    this.checked = now;
+    if (count === 0) return;
+    this.subscriber.next({
+      type: 'loss',
+      loss: {
+        source: 'ring',
+        count,
+        from,
+        to: now,
+        detail: 'the kernel dropped packets: the capture ring was full',
+      },
+    });
+  }
+}
