@@ -1,1 +1,62 @@
 #!/usr/bin/env node
+import { EXIT, explainError } from './cli/exit.js';
+import type { Io } from './cli/io.js';
+import { commands } from './cli/load.js';
+import { runCli } from './cli/program.js';
+
+/** npm passes a Ctrl-C on to a child that the terminal has told already: within this time it is the same one. */
+const SAME_KEYPRESS_MS = 300;
+
+/** Aborts on the first signal, for a clean end; the second one ends the process at once. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  let first = 0;
+  const interrupt = (): void => {
+    if (!controller.signal.aborted) {
+      first = Date.now();
+      controller.abort();
+    } else if (Date.now() - first > SAME_KEYPRESS_MS) {
+      process.exit(EXIT.interrupted);
+    }
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+  return controller.signal;
+}
+
+function processIo(): Io {
+  const { stdout, stderr } = process;
+  // A reader that left is no error, and a sink notices it by itself; without a listener it would be a crash.
+  stdout.on('error', () => undefined);
+  stderr.on('error', () => undefined);
+  return {
+    stdout,
+    stderr,
+    // Asking for it opens it.
+    get stdin() {
+      return process.stdin;
+    },
+    terminal: { stdout: stdout.isTTY === true, stderr: stderr.isTTY === true },
+    // Some terminals say 0 when they do not know.
+    columns: () => (stdout.isTTY && stdout.columns > 0 ? stdout.columns : undefined),
+    env: process.env,
+    platform: process.platform,
+    uid: process.geteuid?.(),
+    signal: interruption(),
+    now: () => BigInt(Date.now()) * 1_000_000n,
+  };
+}
+
+const flushed = (stream: NodeJS.WriteStream): Promise<void> =>
+  new Promise((resolve) => {
+    stream.write('', () => resolve());
+  });
+
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`whichpod: ${explainError(error, process.argv.includes('-v')).text}\n`);
+  process.exit(EXIT.fault);
+});
+
+process.exitCode = await runCli(process.argv.slice(2), processIo(), commands);
+await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+// Whatever a library still keeps open must not keep the process.
+process.exit();

@@ -1,0 +1,24 @@
+import pc from 'picocolors';
+import type { OutputEvent, Summary } from '../model/attribution.js';
+import { formatEvent } from './ndjson.js';
+import type { Sink, SinkOptions } from './sink.js';
+import { summaryBlock } from './summary-block.js';
+import { type Renderer, TextSink } from './text-sink.js';
+
+/** The summary alone: a block on a terminal, else its one line of NDJSON. */
+export function createSummarySink(options: SinkOptions): Sink {
+  const colors = pc.createColors(options.colors.stdout);
+  const write = options.terminal
+    ? (summary: Summary): string => summaryBlock(summary, colors, options.columns())
+    : (summary: Summary): string => `${formatEvent({ type: 'summary', summary })}\n`;
+  const renderer: Renderer = {
+    render: (events: readonly OutputEvent[]) => {
+      let text = '';
+      for (const event of events) if (event.type === 'summary') text += write(event.summary);
+      return text;
+    },
+    tick: () => '',
+    end: () => '',
+  };
+  return new TextSink(renderer, options);
+}
