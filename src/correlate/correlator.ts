@@ -1,0 +1,210 @@
+import type { OutputEvent, Summary } from '../model/attribution.js';
+import type { ClusterChange, ClusterKind } from '../model/cluster.js';
+import {
+  C_BITS,
+  C_NSEC,
+  C_SEC,
+  CONNTRACK_WORDS,
+  type ConntrackRows,
+  HAS_TIME,
+} from '../model/conntrack.js';
+import type { InputEvent } from '../model/event.js';
+import { P_NSEC, P_SEC, PACKET_WORDS, type PacketRows } from '../model/packet.js';
+import type { RuleSet } from '../model/ruleset.js';
+import type { ServiceEntry } from '../model/services.js';
+import { Clock } from './clock.js';
+import { ClusterState } from './cluster-state.js';
+import { CLOSED, type Connection, LONE } from './connection.js';
+import { identify } from './describe.js';
+import { classifyLone, close, runAgenda } from './lifecycle.js';
+import { finishListings, onConntrack } from './on-conntrack.js';
+import { onPacket } from './on-packet.js';
+import { ServiceIndex } from './service-index.js';
+import { type CorrelatorOptions, State } from './state.js';
+
+/**
+ * The machine: takes events in the order of their times, gives attributions. It owns its state, reads
+ * no clock and does no I/O, so the same events give the same answers, live or from a file.
+ */
+export class Correlator {
+  private readonly state: State;
+  /** Service entries of each rule set in force, by family, back end and node. */
+  private readonly rules = new Map<string, { rules: RuleSet; services: readonly ServiceEntry[] }>();
+  private addresses: readonly string[] = [];
+  private clusterServices: readonly ServiceEntry[] = [];
+  private clusterNodes = '';
+
+  constructor(options: CorrelatorOptions) {
+    this.state = new State(options, new Clock(options.baseSeconds), new ClusterState());
+  }
+
+  /** Takes one event. What there is to say afterwards is got with `take`. */
+  push(event: InputEvent): void {
+    const { state } = this;
+    switch (event.type) {
+      case 'packets':
+        this.packets(event.rows, event.from ?? 0, event.to ?? event.rows.length);
+        break;
+      case 'conntrack':
+        this.conntrack(event.rows, event.from ?? 0, event.to ?? event.rows.length);
+        break;
+      case 'rules': {
+        const { rules } = event;
+        const key = `${rules.kind} ${rules.family} ${rules.backend} ${event.node ?? ''}`;
+        const replaced = this.rules.has(key);
+        if (event.time !== undefined) this.advance(state.clock.relative(event.time));
+        this.rules.set(key, { rules, services: event.services });
+        this.indexRules();
+        if (replaced) {
+          state.notice({
+            code: 'rules-changed',
+            ...(event.time !== undefined && { time: event.time }),
+            detail: `another rule set is in force: ${rules.kind} (${rules.backend}), IPv${rules.family}, ${event.services.length} Service addresses`,
+          });
+        }
+        break;
+      }
+      case 'cluster':
+        if (event.time !== undefined) this.advance(state.clock.relative(event.time));
+        state.cluster.apply(event.change, event.time);
+        this.indexCluster(kindOf(event.change) === 'node');
+        break;
+      case 'addresses':
+        this.addresses = event.addresses;
+        this.indexRules();
+        this.indexCluster(true);
+        break;
+      case 'loss':
+        state.loss(event.loss);
+        break;
+      case 'notice':
+        state.notice(event.notice);
+        break;
+      case 'tick':
+        this.advance(state.clock.relative(event.time));
+        break;
+    }
+  }
+
+  /** What has become worth saying since the last call. */
+  take(): OutputEvent[] {
+    const { out } = this.state;
+    if (out.length === 0) return out;
+    this.state.out = [];
+    return out;
+  }
+
+  /**
+   * Ends the run: every connection gets its last word. `seen` is the number of packets that the
+   * sources read, also of those that the machine never got.
+   */
+  finish(packets: { readonly seen: number }): OutputEvent[] {
+    const { state } = this;
+    state.finished = true;
+    finishListings(state);
+    const left: Connection[] = [];
+    state.table.each((c) => {
+      if (c.kind === LONE) classifyLone(state, c);
+      else if (c.kind !== CLOSED) left.push(c);
+    });
+    for (const c of left) identify(state, c);
+    left.sort((a, b) => a.time - b.time || compare(a.id ?? '', b.id ?? ''));
+    for (const c of left) close(state, c);
+    state.out.push({ type: 'summary', summary: this.summary(packets.seen) });
+    return this.take();
+  }
+
+  /** The counts as they stand. */
+  summary(packetsSeen: number): Summary {
+    const { state } = this;
+    const { attributed, unattributed, conflict } = state.verdicts;
+    const sorted = (m: Map<string, number>): Record<string, number> =>
+      Object.fromEntries([...m].sort(([a], [b]) => compare(a, b)));
+    return {
+      connections: {
+        seen: state.seen,
+        attributed,
+        unattributed,
+        conflict,
+        pending: state.seen - attributed - unattributed - conflict,
+        reasons: sorted(state.reasons),
+        outcomes: sorted(state.outcomes),
+      },
+      packets: { seen: packetsSeen, dropped: state.dropped },
+      losses: state.losses,
+      durationNs: state.last > state.first ? Math.round(state.last - state.first) : 0,
+      direct: state.direct,
+      other: state.other,
+      existing: state.existing,
+    };
+  }
+
+  private packets(rows: PacketRows, from: number, to: number): void {
+    const { state } = this;
+    const { words } = rows;
+    for (let i = from; i < to; i++) {
+      const at = i * PACKET_WORDS;
+      this.advance(state.clock.at(words[at + P_SEC] ?? 0, words[at + P_NSEC] ?? 0));
+      onPacket(state, words, at);
+    }
+  }
+
+  private conntrack(rows: ConntrackRows, from: number, to: number): void {
+    const { state } = this;
+    const { words } = rows;
+    for (let i = from; i < to; i++) {
+      const at = i * CONNTRACK_WORDS;
+      if (((words[at + C_BITS] ?? 0) & HAS_TIME) !== 0) {
+        this.advance(state.clock.at(words[at + C_SEC] ?? 0, words[at + C_NSEC] ?? 0));
+      }
+      onConntrack(state, words, at);
+    }
+  }
+
+  /** Moves the machine's time on; it never goes back. */
+  private advance(to: number): void {
+    const { state } = this;
+    if (to < state.first) state.first = to;
+    if (to > state.last) state.last = to;
+    if (to <= state.now) return;
+    state.now = to;
+    if (state.agenda.next() <= to) runAgenda(state, to);
+  }
+
+  private indexRules(): void {
+    const { state } = this;
+    const all: ServiceEntry[] = [];
+    for (const { services } of this.rules.values()) for (const entry of services) all.push(entry);
+    state.byRules = new ServiceIndex(all, this.localAddresses());
+    if (all.length > 0) state.knowsServices = true;
+  }
+
+  private indexCluster(force: boolean): void {
+    const { state } = this;
+    const { cluster } = state;
+    // As last known: events come in the order of their times. The same array means that nothing changed.
+    const services = cluster.services(undefined);
+    if (!force && services === this.clusterServices) return;
+    this.clusterServices = services;
+    state.byCluster = new ServiceIndex(services, this.localAddresses());
+    if (services.length > 0) state.knowsServices = true;
+    const nodes = cluster.nodeAddresses().join();
+    if (nodes !== this.clusterNodes) {
+      this.clusterNodes = nodes;
+      this.indexRules();
+    }
+  }
+
+  /** The node's own addresses if they were given, else those of every node. */
+  private localAddresses(): readonly string[] {
+    return this.addresses.length > 0 ? this.addresses : this.state.cluster.nodeAddresses();
+  }
+}
+
+function kindOf(change: ClusterChange): ClusterKind {
+  return change.op === 'list' ? change.kind : change.item.kind;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,257 @@
+import { formatAddress, formatEndpoint } from '../model/address.js';
+import type {
+  Attribution,
+  Backend,
+  Claim,
+  Evidence,
+  Peer,
+  PodRef,
+  RulePath,
+  ServiceRef,
+} from '../model/attribution.js';
+import type { PodRecord } from '../model/cluster.js';
+import { type ProtocolName, protocolName } from '../model/packet.js';
+import type { EndpointRoute, ServiceEntry } from '../model/services.js';
+import type { Nanos } from '../model/time.js';
+import {
+  BY_CONNTRACK,
+  BY_PACKETS,
+  type Connection,
+  CT_CLAIM,
+  NEVER,
+  ORIGINAL,
+  PK_CLAIM,
+  T_DPORT,
+  T_DST,
+  T_SPORT,
+  T_SRC,
+} from './connection.js';
+import type { State } from './state.js';
+import { mix } from './tuple-map.js';
+import type { Judgement } from './verdict.js';
+
+/** A time that is off by less than this is not worth a remark. */
+const WORTH_SAYING_NS = 1_000_000;
+
+/** Puts into words what is known of a connection. The only place where its numbers become text. */
+export function describe(state: State, c: Connection, j: Judgement): Attribution {
+  const w = state.table.words;
+  const at = state.table.at(c);
+  const time = c.time === NEVER ? undefined : state.clock.absolute(c.time);
+  const verdict = j.verdict ?? 'unattributed';
+  const service = serviceOf(c);
+  const clientIp = formatAddress(w, at + ORIGINAL + T_SRC, c.family);
+  const clientPort = w[at + ORIGINAL + T_SPORT] ?? 0;
+  const sent = j.claim < 0 ? undefined : backendOf(state, c, j.claim, time);
+  const route = sent === undefined ? undefined : routeOf(state, c, sent.backend);
+  const rules = route?.rule;
+  const conflict = verdict === 'conflict';
+  const uncertainty = Math.max(c.lateness, c.resolution);
+  const source = j.claim < 0 || conflict ? undefined : sourceOf(state, c, j.claim);
+  const interfaces = interfacesOf(state, c);
+  const latency = latencyOf(c);
+  return {
+    connection: identify(state, c),
+    ...(time !== undefined && { time }),
+    timeSource: c.timeSource,
+    ...(time !== undefined && uncertainty > WORTH_SAYING_NS && { timeUncertaintyNs: uncertainty }),
+    protocol: protocolName(c.protocol) as ProtocolName,
+    ...(c.zone > 0 && { zone: c.zone }),
+    client: peerOf(state, clientIp, clientPort, time),
+    destination: {
+      ip: formatAddress(w, at + ORIGINAL + T_DST, c.family),
+      port: w[at + ORIGINAL + T_DPORT] ?? 0,
+    },
+    ...(service !== undefined && { service }),
+    ...(sent !== undefined && !conflict && { backend: sent.backend }),
+    ...(source !== undefined && { source }),
+    ...(rules !== undefined && !conflict && { rules }),
+    ...(interfaces !== undefined && { interfaces }),
+    evidence: conflict ? [] : evidenceOf(c, j.claim, rules, sent?.known === true),
+    verdict,
+    ...(j.reason !== undefined && { reason: j.reason }),
+    outcome: j.outcome,
+    ...(conflict && { claims: claimsOf(state, c, time) }),
+    ...(latency !== undefined && { latency }),
+    ...(c.retransmits > 0 && { retransmits: c.retransmits }),
+    ...(c.endTime !== NEVER && { endTime: state.clock.absolute(c.endTime) }),
+    ...(c.original !== undefined && { original: c.original }),
+    ...(c.reply !== undefined && { reply: c.reply }),
+  };
+}
+
+/** Sixteen hexadecimal digits over protocol, original tuple, zone and start: equal across runs of the same input. */
+export function identify(state: State, c: Connection): string {
+  if (c.id !== undefined) return c.id;
+  const w = state.table.words;
+  const at = state.table.at(c) + ORIGINAL;
+  let a = 0x811c9dc5 ^ c.protocol;
+  let b = 0x9e3779b9 ^ Math.max(0, c.zone);
+  for (let i = 0; i < T_DPORT + 1; i++) {
+    a = Math.imul(a ^ (w[at + i] ?? 0), 0x01000193);
+    b = Math.imul(b + (w[at + i] ?? 0), 0x85ebca6b) ^ (b >>> 13);
+  }
+  const start = c.time === NEVER ? 0n : state.clock.absolute(c.time);
+  a = mix(a ^ Number(BigInt.asUintN(32, start)));
+  b = mix(b ^ Number(BigInt.asUintN(32, start >> 32n)) ^ a);
+  c.id = `${a.toString(16).padStart(8, '0')}${b.toString(16).padStart(8, '0')}`;
+  return c.id;
+}
+
+function serviceOf(c: Connection): ServiceRef | undefined {
+  const entry = c.byRules ?? c.byCluster;
+  if (entry === undefined) return undefined;
+  const name = c.byRules?.service ?? c.byCluster?.service;
+  return {
+    ...(name !== undefined && { namespace: name.namespace, name: name.name }),
+    ...(name?.portName !== undefined && { portName: name.portName }),
+    via: entry.via,
+  };
+}
+
+function podRef(pod: PodRecord): PodRef {
+  return {
+    namespace: pod.namespace,
+    name: pod.name,
+    ...(pod.uid !== '' && { uid: pod.uid }),
+    ...(pod.node !== undefined && { node: pod.node }),
+  };
+}
+
+function peerOf(state: State, ip: string, port: number, time: Nanos | undefined): Peer {
+  const pod = state.cluster.podAt(ip, time);
+  if (pod !== undefined) return { ip, port, pod: podRef(pod) };
+  const node = state.cluster.nodeOfAddress(ip);
+  return { ip, port, ...(node !== undefined && { node }) };
+}
+
+/** The endpoint of a claim, and whether the cluster knew it: a Pod had the address, and the Service listed it. */
+function backendOf(
+  state: State,
+  c: Connection,
+  claim: number,
+  time: Nanos | undefined,
+): { backend: Backend; known: boolean } {
+  const w = state.table.words;
+  const at = state.table.at(c) + claim;
+  const ip = formatAddress(w, at + T_DST, c.family);
+  const port = w[at + T_DPORT] ?? 0;
+  const name = (c.byRules?.service ?? c.byCluster?.service) as ServiceEntry['service'];
+  const listed =
+    name === undefined
+      ? undefined
+      : state.cluster.endpointOf(name, name.portName, protocolName(c.protocol), ip, port, time);
+  const owner = state.cluster.podAt(ip, time);
+  if (owner !== undefined) {
+    const slices = name !== undefined && state.cluster.hasSlices(name);
+    return {
+      backend: {
+        ip,
+        port,
+        pod: podRef(owner),
+        ...(owner.node !== undefined && { node: owner.node }),
+      },
+      known: listed !== undefined || !slices,
+    };
+  }
+  // A host-network Pod has the node's address, which says nothing: the EndpointSlice names the Pod.
+  const node = listed?.node ?? state.cluster.nodeOfAddress(ip);
+  if (listed?.pod !== undefined) {
+    const { namespace, name: podName, uid } = listed.pod;
+    return {
+      backend: {
+        ip,
+        port,
+        pod: {
+          namespace,
+          name: podName,
+          ...(uid !== undefined && { uid }),
+          ...(node !== undefined && { node }),
+        },
+        ...(node !== undefined && { node }),
+        ...(state.cluster.nodeOfAddress(ip) !== undefined && { hostNetwork: true }),
+      },
+      known: true,
+    };
+  }
+  return {
+    backend: { ip, port, ...(node !== undefined && { node }) },
+    known: listed !== undefined,
+  };
+}
+
+/** The way through the rules to an endpoint: of the rule set in force at the start, else of the one in force now. */
+function routeOf(state: State, c: Connection, backend: Backend): EndpointRoute | undefined {
+  const find = (entry: ServiceEntry | undefined): EndpointRoute | undefined =>
+    entry?.routes.find((r) => r.port === backend.port && r.ip === backend.ip);
+  const then = find(c.byRules);
+  if (then !== undefined) return then;
+  const w = state.table.words;
+  const at = state.table.at(c) + ORIGINAL;
+  return find(state.byRules.find(w, at + T_DST, w[at + T_DPORT] ?? 0, c.protocol));
+}
+
+function evidenceOf(
+  c: Connection,
+  claim: number,
+  rules: RulePath | undefined,
+  known: boolean,
+): Evidence[] {
+  const evidence: Evidence[] = [];
+  if (claim < 0) return evidence;
+  if ((c.bits & CT_CLAIM) !== 0 && (claim === BY_CONNTRACK || c.earlier === undefined)) {
+    evidence.push('conntrack');
+  }
+  if ((c.bits & PK_CLAIM) !== 0) evidence.push('packets');
+  if (rules !== undefined) evidence.push('rules');
+  if (known) evidence.push('cluster');
+  return evidence;
+}
+
+/** The peer that the endpoint sees, where it is not the client itself. */
+function sourceOf(
+  state: State,
+  c: Connection,
+  claim: number,
+): { ip: string; port: number } | undefined {
+  const w = state.table.words;
+  const at = state.table.at(c);
+  const ip = formatAddress(w, at + claim + T_SRC, c.family);
+  const port = w[at + claim + T_SPORT] ?? 0;
+  const clientIp = formatAddress(w, at + ORIGINAL + T_SRC, c.family);
+  return ip === clientIp && port === w[at + ORIGINAL + T_SPORT] ? undefined : { ip, port };
+}
+
+function claimsOf(state: State, c: Connection, time: Nanos | undefined): Claim[] {
+  return [
+    { evidence: 'conntrack', backend: backendOf(state, c, BY_CONNTRACK, time).backend },
+    { evidence: 'packets', backend: backendOf(state, c, BY_PACKETS, time).backend },
+  ];
+}
+
+function interfacesOf(state: State, c: Connection): { in?: string; out?: string } | undefined {
+  const before = state.interfaces.name(c.interfaceIn);
+  const after = state.interfaces.name(c.interfaceOut);
+  if (before === undefined && after === undefined) return undefined;
+  return {
+    ...(before !== undefined && { in: before }),
+    ...(after !== undefined && { out: after }),
+  };
+}
+
+function latencyOf(c: Connection): { natNs?: number; handshakeNs?: number } | undefined {
+  const handshake =
+    c.answerTime === NEVER || c.timeSource !== 'packet' ? -1 : c.answerTime - c.time;
+  if (c.natNs < 0 && handshake < 0) return undefined;
+  return {
+    ...(c.natNs >= 0 && { natNs: c.natNs }),
+    ...(handshake >= 0 && { handshakeNs: handshake }),
+  };
+}
+
+/** `ip:port` of a connection's client, for notices. */
+export function clientText(state: State, c: Connection): string {
+  const w = state.table.words;
+  const at = state.table.at(c) + ORIGINAL;
+  return formatEndpoint(formatAddress(w, at + T_SRC, c.family), w[at + T_SPORT] ?? 0);
+}

@@ -1,0 +1,243 @@
+import { formatAddress } from '../model/address.js';
+import { SCTP, TCP, UDP } from '../model/packet.js';
+import {
+  CLOSED,
+  type Connection,
+  CT_CLAIM,
+  CT_ENDED,
+  IN_LISTING,
+  LONE,
+  NEVER,
+  ORIGINAL,
+  SAW_ANSWER,
+  SERVICE,
+  SETTLED,
+  SUPERSEDED,
+  T_DPORT,
+  T_DST,
+  T_SPORT,
+  T_SRC,
+} from './connection.js';
+import { describe, identify } from './describe.js';
+import { count, LIMITS, type State } from './state.js';
+import { judge } from './verdict.js';
+
+/** Counts a connection as seen, from now on to be said. */
+export function admit(state: State, c: Connection): void {
+  if (c.kind === SERVICE) return;
+  c.kind = SERVICE;
+  state.seen++;
+  count(state.outcomes, 'open', 1);
+  const w = state.table.words;
+  const at = state.table.at(c) + ORIGINAL;
+  const port = w[at + T_DPORT] ?? 0;
+  c.byRules = state.byRules.find(w, at + T_DST, port, c.protocol);
+  c.byCluster = state.byCluster.find(w, at + T_DST, port, c.protocol);
+  if (c.time !== NEVER) state.wake(c, Math.max(c.time, state.now) + state.boundNs);
+}
+
+/** Whether a destination belongs to a Service, by the rules or by the cluster. */
+export function isService(
+  state: State,
+  words: Uint32Array,
+  dst: number,
+  port: number,
+  protocol: number,
+): boolean {
+  return (
+    state.byRules.find(words, dst, port, protocol) !== undefined ||
+    state.byCluster.find(words, dst, port, protocol) !== undefined
+  );
+}
+
+/** Says what is known of a connection, if it is new: to be called when something that matters has changed. */
+export function say(state: State, c: Connection): void {
+  if (c.kind !== SERVICE) return;
+  const j = judge(state, c);
+  if (j.outcome !== c.saidOutcome) {
+    count(state.outcomes, c.saidOutcome, -1);
+    count(state.outcomes, j.outcome, 1);
+    c.saidOutcome = j.outcome;
+  }
+  if (j.verdict === undefined) return;
+  tally(state, c, j.verdict, j.reason);
+  const attribution = describe(state, c, j);
+  const { backend, service, source } = attribution;
+  const signature = [
+    j.verdict,
+    j.reason,
+    j.outcome,
+    backend?.ip,
+    backend?.port,
+    backend?.pod?.namespace,
+    backend?.pod?.name,
+    service?.namespace,
+    service?.name,
+    service?.portName,
+    service?.via,
+    source?.ip,
+    source?.port,
+  ].join('|');
+  if (signature === c.said) return;
+  const first = c.said === '';
+  c.said = signature;
+  state.out.push({ type: 'attribution', attribution });
+  if (first && backend !== undefined && backend.pod === undefined) {
+    state.notice({
+      code: 'endpoint-without-pod',
+      ...(attribution.time !== undefined && { time: attribution.time }),
+      connection: attribution.connection,
+      detail: `no Pod is known to have owned ${backend.ip} at that time`,
+    });
+  }
+}
+
+function tally(
+  state: State,
+  c: Connection,
+  verdict: 'attributed' | 'unattributed' | 'conflict',
+  reason: Connection['saidReason'],
+): void {
+  if (c.saidVerdict !== verdict) {
+    if (c.saidVerdict !== undefined) state.verdicts[c.saidVerdict]--;
+    state.verdicts[verdict]++;
+    c.saidVerdict = verdict;
+  }
+  if (c.saidReason !== reason) {
+    if (c.saidReason !== undefined) count(state.reasons, c.saidReason, -1);
+    if (reason !== undefined) count(state.reasons, reason, 1);
+    c.saidReason = reason;
+  }
+}
+
+/** Notes the end of a connection; its last word follows when late copies had time to come. */
+export function end(state: State, c: Connection, time: number): void {
+  if (c.endTime === NEVER) c.endTime = time;
+  if (c.kind === CLOSED) {
+    // Nothing more can come of an entry that conntrack has dropped.
+    if ((c.bits & CT_ENDED) !== 0) reschedule(state, c, state.now + LIMITS.LINGER_NS);
+    return;
+  }
+  if (c.kind === LONE) {
+    state.wake(c, state.now + LIMITS.LONE_NS);
+    return;
+  }
+  state.wake(c, state.now + LIMITS.LINGER_NS);
+}
+
+/** A newer connection has this one's tuple. */
+export function supersede(state: State, c: Connection, time: number): void {
+  c.bits |= SUPERSEDED;
+  if (c.kind === SERVICE && c.endTime === NEVER) end(state, c, time);
+  else if (c.endTime !== NEVER) state.wake(c, state.now + LIMITS.LINGER_NS);
+}
+
+/** Looks at all connections that are due. */
+export function runAgenda(state: State, now: number): void {
+  while (state.agenda.next() <= now) {
+    const c = state.table.get(state.agenda.take());
+    // A slot may have passed on to another connection, or the request been replaced by a later one.
+    if (c === undefined || c.wakeAt > now) continue;
+    c.wakeAt = Number.POSITIVE_INFINITY;
+    review(state, c, now);
+  }
+}
+
+function review(state: State, c: Connection, now: number): void {
+  if (c.kind === CLOSED) {
+    state.table.release(c);
+    return;
+  }
+  if (c.kind === LONE) {
+    reviewLone(state, c, now);
+    return;
+  }
+  const due = c.time + state.boundNs;
+  if ((c.bits & SETTLED) === 0 && now >= due) {
+    c.bits |= SETTLED;
+    say(state, c);
+  }
+  if (c.endTime === NEVER) {
+    const idle = c.lastSeen + idleLimit(state, c);
+    if (now >= idle) {
+      c.endTime = c.lastSeen;
+    } else {
+      if ((c.bits & SETTLED) !== 0 && c.saidOutcome === 'open') say(state, c);
+      reschedule(state, c, (c.bits & SETTLED) === 0 ? Math.min(due, idle) : idle);
+      return;
+    }
+  }
+  // An undated listing may still speak for the newest connection of a tuple, at the end of the input.
+  if ((c.bits & (IN_LISTING | SUPERSEDED)) === IN_LISTING) return;
+  close(state, c);
+}
+
+/** How long silence must last until a connection counts as ended. */
+function idleLimit(state: State, c: Connection): number {
+  const answered = (c.bits & SAW_ANSWER) !== 0;
+  if (c.protocol === UDP || c.protocol === SCTP) {
+    if ((c.bits & (CT_CLAIM | CT_ENDED)) === CT_CLAIM) return LIMITS.UDP_STALE_NS;
+    return answered ? state.udpAnsweredIdleNs : state.udpIdleNs;
+  }
+  return answered ? LIMITS.ESTABLISHED_NS : LIMITS.UNANSWERED_NS;
+}
+
+function reviewLone(state: State, c: Connection, now: number): void {
+  const keep =
+    c.protocol !== TCP
+      ? idleLimit(state, c)
+      : (c.bits & SAW_ANSWER) !== 0 || c.endTime !== NEVER
+        ? LIMITS.LONE_NS
+        : LIMITS.LONE_UNANSWERED_NS;
+  if (now < c.lastSeen + keep) {
+    reschedule(state, c, c.lastSeen + keep);
+    return;
+  }
+  classifyLone(state, c);
+  state.table.release(c);
+}
+
+/** Counts what has nothing to do with a Service seen here. */
+export function classifyLone(state: State, c: Connection): void {
+  const w = state.table.words;
+  const at = state.table.at(c) + ORIGINAL;
+  const ip = formatAddress(w, at + T_DST, c.family);
+  const time = c.time === NEVER ? undefined : state.clock.absolute(c.time);
+  if (state.cluster.podAt(ip, time) !== undefined) state.direct++;
+  else state.other++;
+}
+
+function reschedule(state: State, c: Connection, at: number): void {
+  c.wakeAt = Number.POSITIVE_INFINITY;
+  state.wake(c, at);
+}
+
+/** The last word on a connection. */
+export function close(state: State, c: Connection): void {
+  c.bits |= SETTLED;
+  say(state, c);
+  const j = judge(state, c);
+  state.out.push({ type: 'close', attribution: describe(state, c, j) });
+  identify(state, c);
+  c.kind = CLOSED;
+  const keep =
+    state.hasConntrack && (c.bits & CT_ENDED) === 0
+      ? LIMITS.KEEP_WITH_CONNTRACK_NS
+      : LIMITS.KEEP_NS;
+  reschedule(state, c, state.now + keep);
+}
+
+/** Whether an undated listing has an entry of a connection's tuple. */
+export function listingHas(state: State, c: Connection): boolean {
+  if (state.listing.size === 0) return false;
+  const w = state.table.words;
+  const at = state.table.at(c) + ORIGINAL;
+  return state.listing.has(
+    w,
+    at + T_SRC,
+    at + T_DST,
+    w[at + T_SPORT] ?? 0,
+    w[at + T_DPORT] ?? 0,
+    c.protocol,
+  );
+}
