@@ -36,7 +36,7 @@ export interface Rule {
   readonly bytes?: number;
   readonly matches: readonly Match[];
   /** Absent for a rule that only counts. */
-  readonly target?: Target;
+  readonly target?: Target | undefined;
 }
 
 export interface Chain {

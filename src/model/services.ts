@@ -21,6 +21,8 @@ export interface ServiceEntry {
   readonly via: Via;
   /** Absent where the rules do not tell and no name could be verified. */
   readonly service?: ServicePortName;
+  /** The name stands in a comment that no chain name's hash confirms: another program may have written it. */
+  readonly nameUnverified?: true;
   /** `reject` and `drop`: the rules refuse it (no endpoints, no local endpoints). */
   readonly action: 'dnat' | 'reject' | 'drop';
   readonly routes: readonly EndpointRoute[];

@@ -1,0 +1,417 @@
+import { formatAddress, parseAddress } from '../../model/address.js';
+import { protocolNumber } from '../../model/packet.js';
+import type { Table } from '../../model/ruleset.js';
+import {
+  FREE_TEXT,
+  LONG_OPTION,
+  NEGATION,
+  OPTION_D,
+  OPTION_G,
+  OPTION_J,
+  OPTION_M,
+  OPTION_P,
+  Tokens,
+} from './rule-text.js';
+import { forEachText } from './saved-rules.js';
+
+/**
+ * What of a table matters for finding endpoints: of every chain the rules that lead to a DNAT or to a
+ * refusal, with those of their conditions that say which connections they are for. Everything else
+ * about a rule is `conditional`: it may match or not. Steps into chains that lead nowhere are left
+ * out, so a walk never enters KUBE-MARK-MASQ and its like. Small, for there may be 100,000 of them.
+ */
+export interface ChainNode {
+  readonly name: string;
+  readonly steps: readonly Step[];
+  /** Has `recent --rcheck` rules: kube-proxy's ClientIP affinity. */
+  readonly affinity: boolean;
+  /** Two rules lead to the same chain. */
+  readonly repeats: boolean;
+  /** The first comment in it. */
+  readonly comment: string | undefined;
+}
+
+export interface Step {
+  /** 6, 17, 132; 0: any. */
+  readonly protocol: number;
+  /** The one destination address that it is for. */
+  readonly address: string | undefined;
+  /** `-m addrtype --dst-type LOCAL`. */
+  readonly local: boolean;
+  /** Destination ports. */
+  readonly ports: readonly number[] | undefined;
+  /** There are conditions beside those above. */
+  readonly conditional: boolean;
+  /** Probability as the kernel holds it, in 1/2^31; -1 without one; NaN where it cannot be known. */
+  readonly stored: number;
+  /** Kept where the rule names an address or port, or refuses. */
+  readonly comment: string | undefined;
+  readonly kind: StepKind;
+  /** Of `jump` and `goto`. */
+  readonly chain: ChainNode | undefined;
+  /** Of `dnat`. */
+  readonly ip: string | undefined;
+  /** Of `dnat`; absent where the port stays as it is. */
+  readonly port: number | undefined;
+}
+
+/**
+ * `mark-drop`: marked in nat to be dropped in filter, while the walk goes on (Kubernetes up to 1.24).
+ * `end`: leaves the table without a DNAT to one endpoint.
+ */
+export type StepKind =
+  | 'jump'
+  | 'goto'
+  | 'dnat'
+  | 'reject'
+  | 'drop'
+  | 'mark-drop'
+  | 'end'
+  | 'return';
+
+/** xt_statistic keeps a probability in 31 bits and compares it with as many random ones. */
+export const PROBABILITY_ONE = 2 ** 31;
+
+/** nft's jump stack holds 16 (NFT_JUMP_STACK_SIZE); a chain deeper than this is no part of a rule set that a kernel took. */
+export const MAX_CHAIN_DEPTH = 32;
+
+/** A rule for more destination ports than this is for a range, not for a Service's port. */
+const MAX_PORTS = 64;
+
+/** Targets that end the walk through a table. */
+const TERMINAL = new Set([
+  'ACCEPT',
+  'DROP',
+  'REJECT',
+  'DNAT',
+  'SNAT',
+  'MASQUERADE',
+  'REDIRECT',
+  'NETMAP',
+  'QUEUE',
+  'NFQUEUE',
+]);
+
+/** kube-proxy's comment on a rule that refuses what has no endpoint (proxier.go, all versions). */
+const REFUSED = /^(\S+) has no (?:local )?endpoints$/;
+
+/** A node while its chain is read; until `leads` is set nothing leads into it, so a loop ends there. */
+interface OpenNode extends ChainNode {
+  steps: Step[];
+  affinity: boolean;
+  repeats: boolean;
+  comment: string | undefined;
+  /** Leads to a DNAT or a refusal. */
+  leads: boolean;
+  /** The chain that was last seen to lead here. */
+  from: ChainNode | undefined;
+}
+
+/** The chains of a table, each read when first asked for. */
+export class ChainGraph {
+  private readonly table: Table;
+  private readonly nodes = new Map<string, OpenNode>();
+  /** One a depth: a chain is entered while the rule that leads to it is being read. */
+  private readonly readers: StepReader[] = [];
+
+  constructor(table: Table) {
+    this.table = table;
+  }
+
+  /** The node of a chain; `undefined` if it does not exist or nothing in it matters. */
+  node(name: string): ChainNode | undefined {
+    const node = this.find(name, 0);
+    return node?.leads ? node : undefined;
+  }
+
+  private find(name: string, depth: number): OpenNode | undefined {
+    const known = this.nodes.get(name);
+    if (known) return known;
+    const chain = this.table.chains.get(name);
+    if (!chain || depth > MAX_CHAIN_DEPTH) return undefined;
+    const node: OpenNode = {
+      name,
+      steps: [],
+      affinity: false,
+      repeats: false,
+      comment: undefined,
+      leads: false,
+      from: undefined,
+    };
+    this.nodes.set(name, node);
+    this.readers[depth] ??= new StepReader();
+    const read = this.readers[depth];
+    let leads = false;
+    forEachText(chain, (text) => {
+      if (!read.rule(text)) return;
+      node.comment ??= read.comment;
+      leads = this.add(node, read, depth) || leads;
+    });
+    node.leads = leads;
+    return node;
+  }
+
+  /** Adds what a rule does to a node; whether it leads to a DNAT or a refusal. */
+  private add(node: OpenNode, read: StepReader, depth: number): boolean {
+    const { target } = read;
+    if (TERMINAL.has(target)) {
+      const to = target === 'DNAT' ? readDestination(read.destination) : undefined;
+      const refuses =
+        (target === 'REJECT' || target === 'DROP') && REFUSED.test(read.comment ?? '');
+      if (to) node.steps.push(read.step('dnat', undefined, to));
+      else if (refuses) node.steps.push(read.step(target === 'REJECT' ? 'reject' : 'drop'));
+      else node.steps.push(read.step('end'));
+      node.affinity ||= read.affinity;
+      return to !== undefined || refuses;
+    }
+    if (target === 'RETURN') {
+      node.steps.push(read.step('return'));
+      return false;
+    }
+    if (target === 'KUBE-MARK-DROP') {
+      if (!REFUSED.test(read.comment ?? '')) return false;
+      node.steps.push(read.step('mark-drop'));
+      return true;
+    }
+    const to = this.find(target, depth + 1);
+    if (!to?.leads) return false;
+    node.repeats ||= to.from === node;
+    to.from = node;
+    node.affinity ||= read.affinity;
+    node.steps.push(read.step(read.goto ? 'goto' : 'jump', to));
+    return true;
+  }
+}
+
+/** The Service port's name in a comment on a refusal. */
+export function refusedName(comment: string): string | undefined {
+  return REFUSED.exec(comment)?.[1];
+}
+
+/** Reads one rule after the other into the same fields. */
+class StepReader {
+  private readonly tokens = new Tokens();
+  private protocol = 0;
+  private address: string | undefined;
+  private local = false;
+  private ports: readonly number[] | undefined;
+  private conditional = false;
+  private stored = -1;
+  comment: string | undefined;
+  affinity = false;
+  goto = false;
+  target = '';
+  destination = '';
+
+  /** false: the rule has no target, or is for no protocol that Services have. */
+  rule(text: string): boolean {
+    this.protocol = 0;
+    this.address = undefined;
+    this.local = false;
+    this.ports = undefined;
+    this.conditional = false;
+    this.stored = -1;
+    this.comment = undefined;
+    this.affinity = false;
+    this.goto = false;
+    this.target = '';
+    this.destination = '';
+    const { tokens } = this;
+    tokens.read(text);
+    let negated = false;
+    for (let i = 0; i < tokens.length; i++) {
+      const sort = tokens.sort(i);
+      switch (sort) {
+        case 0:
+          // A value of an option that was passed over.
+          break;
+        case NEGATION:
+          negated = true;
+          continue;
+        case OPTION_M:
+          i++;
+          break;
+        case OPTION_J:
+        case OPTION_G:
+          this.target = tokens.value(++i);
+          this.goto = sort === OPTION_G;
+          break;
+        case OPTION_D: {
+          const address = readHost(tokens.value(++i));
+          if (address === undefined || negated) this.conditional = true;
+          else this.address = address;
+          break;
+        }
+        case OPTION_P:
+          this.protocol = readProtocol(tokens.value(++i));
+          if (negated) {
+            this.conditional = true;
+            this.protocol = 0;
+          }
+          if (this.protocol < 0) return false;
+          break;
+        case LONG_OPTION:
+          i = this.option(tokens.value(i), i, negated);
+          break;
+        default:
+          // -s, -i, -o, -f and what nobody knows.
+          this.conditional = true;
+      }
+      negated = false;
+    }
+    if (this.local && this.address !== undefined) {
+      this.local = false;
+      this.conditional = true;
+    }
+    return this.target !== '';
+  }
+
+  /** Reads a long option at token `at`; the token that was read last. */
+  private option(name: string, at: number, negated: boolean): number {
+    const { tokens } = this;
+    if (this.target !== '') {
+      if (name !== '--to-destination') return at;
+      this.destination = tokens.value(at + 1);
+      return at + 1;
+    }
+    switch (name) {
+      case '--comment':
+        this.comment ??= tokens.value(at + 1);
+        return at + 1;
+      case '--dport':
+      case '--dports':
+      case '--destination-port':
+      case '--destination-ports': {
+        const ports = negated ? undefined : readPorts(tokens.value(at + 1));
+        if (ports) this.ports = ports;
+        else this.conditional = true;
+        return at + 1;
+      }
+      case '--dst-type':
+        if (negated || tokens.value(at + 1) !== 'LOCAL') this.conditional = true;
+        else this.local = true;
+        return at + 1;
+      case '--mode':
+        if (tokens.value(at + 1) !== 'random') this.stored = Number.NaN;
+        return at + 1;
+      case '--probability': {
+        const p = Number(tokens.value(at + 1));
+        const stored = p >= 0 && p <= 1 ? Math.round(p * PROBABILITY_ONE) : Number.NaN;
+        this.stored = negated ? PROBABILITY_ONE - stored : stored;
+        return at + 1;
+      }
+      case '--every':
+      case '--packet':
+        return at + 1;
+      case '--rcheck':
+      case '--update':
+        this.affinity = true;
+        this.conditional = true;
+        return at;
+      // `recent --set` always matches, and so do the options that only go with the others of
+      // `recent`, and nfacct, which counts.
+      case '--set':
+      case '--reap':
+      case '--rsource':
+      case '--rdest':
+        return at;
+      case '--seconds':
+      case '--mask':
+      case '--name':
+      case '--nfacct-name':
+        return at + 1;
+      default:
+        this.conditional = true;
+        return FREE_TEXT.has(name) ? at + 1 : at;
+    }
+  }
+
+  step(kind: StepKind, chain?: ChainNode, to?: Destination): Step {
+    const { protocol, address, local, ports, conditional, stored } = this;
+    const telling = address !== undefined || ports !== undefined || local || chain === undefined;
+    return {
+      protocol,
+      address,
+      local,
+      ports,
+      conditional,
+      stored,
+      comment: telling && kind !== 'dnat' ? this.comment : undefined,
+      kind,
+      chain,
+      ip: to?.ip,
+      port: to?.port,
+    };
+  }
+}
+
+interface Destination {
+  readonly ip: string;
+  readonly port: number | undefined;
+}
+
+const scratch = new Uint32Array(4);
+
+/** `10.96.0.1/32` or `fd00::1/128` to the address; `undefined` for a network. */
+function readHost(text: string): string | undefined {
+  const slash = text.indexOf('/');
+  const ip = slash < 0 ? text : text.slice(0, slash);
+  const family = parseAddress(ip, scratch, 0);
+  if (family === 4) return slash < 0 || text.endsWith('/32') ? ip : undefined;
+  if (family === 6) {
+    return slash < 0 || text.endsWith('/128') ? formatAddress(scratch, 0, 6) : undefined;
+  }
+  return undefined;
+}
+
+/** `10.244.1.4:80`, `[fd00::4]:80` or an address alone; `undefined` for a range or anything else. */
+function readDestination(text: string): Destination | undefined {
+  const bracket = text.indexOf(']');
+  const colon = text.lastIndexOf(':');
+  const bracketed = text.startsWith('[') && bracket > 0;
+  const hasPort = bracketed ? colon === bracket + 1 : colon >= 0 && text.indexOf(':') === colon;
+  const ipText = bracketed ? text.slice(1, bracket) : hasPort ? text.slice(0, colon) : text;
+  const family = parseAddress(ipText, scratch, 0);
+  if (family === 0) return undefined;
+  const ip = family === 4 ? ipText : formatAddress(scratch, 0, 6);
+  if (!hasPort)
+    return bracketed && bracket !== text.length - 1 ? undefined : { ip, port: undefined };
+  const port = readPort(text.slice(colon + 1));
+  return port === undefined ? undefined : { ip, port };
+}
+
+function readPort(text: string): number | undefined {
+  if (text.length === 0 || text.length > 5) return undefined;
+  let port = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    port = port * 10 + digit;
+  }
+  return port <= 65_535 ? port : undefined;
+}
+
+/** `80`, `80,443:445`; `undefined` if it is not that or names too many. */
+function readPorts(text: string): readonly number[] | undefined {
+  const one = readPort(text);
+  if (one !== undefined) return [one];
+  const ports: number[] = [];
+  for (const part of text.split(',')) {
+    const colon = part.indexOf(':');
+    const from = readPort(colon < 0 ? part : part.slice(0, colon));
+    const to = colon < 0 ? from : readPort(part.slice(colon + 1));
+    if (from === undefined || to === undefined) return undefined;
+    if (to - from + ports.length >= MAX_PORTS) return undefined;
+    for (let port = from; port <= to; port++) ports.push(port);
+  }
+  return ports;
+}
+
+/** 6, 17, 132; 0 for `all`; -1 for a protocol that Services do not have. */
+function readProtocol(text: string): number {
+  if (text === 'tcp') return 6;
+  const number = protocolNumber(text);
+  if (number !== 0) return number;
+  if (text === 'all' || text === '0') return 0;
+  return text === '6' || text === '17' || text === '132' ? Number(text) : -1;
+}

@@ -1,0 +1,436 @@
+import type { RulePath, Via } from '../../model/attribution.js';
+import { protocolName } from '../../model/packet.js';
+import type { Problem } from '../../model/problem.js';
+import type { IptablesRules } from '../../model/ruleset.js';
+import type { EndpointRoute, ServiceEntry, ServicePortName } from '../../model/services.js';
+import {
+  ChainGraph,
+  type ChainNode,
+  MAX_CHAIN_DEPTH,
+  PROBABILITY_ONE,
+  refusedName,
+  type Step,
+} from './chain-graph.js';
+import {
+  hashOfServiceChain,
+  parseServicePortName,
+  serviceChainHash,
+  spellings,
+} from './chain-names.js';
+
+/**
+ * Chains entered and rules that a walk may follow. 5,000 Services with 20 endpoints, each also a
+ * NodePort, need 600,000; a rule set made to be walked for ever ends here.
+ */
+const MAX_STEPS = 20_000_000;
+
+/** Chains through which a DNAT belongs to kube-proxy or to the CNI's hostPorts; others are no Service. */
+const SERVICE_CHAINS = /^(?:KUBE-|CNI-HOSTPORT-DNAT$|CNI-DN-)/;
+
+/** What kube-proxy writes behind the Service port's name on a rule of KUBE-SERVICES. */
+const SUFFIXES: readonly (readonly [string, Via])[] = [
+  [' cluster IP', 'clusterIP'],
+  [' external IP', 'externalIP'],
+  [' loadbalancer IP', 'loadBalancerIP'],
+];
+
+/**
+ * The addresses that a rule set makes reachable and the endpoints behind each: what can be reached
+ * from nat PREROUTING and OUTPUT over chains of kube-proxy (1.16 to 1.36) or of the CNI plug-in
+ * portmap, and what kube-proxy refuses in filter because there is no endpoint. Chains that nothing
+ * leads to (kube-proxy deletes them late) do not count.
+ *
+ * One entry an address, port and protocol; where some clients are refused and others served
+ * (externalTrafficPolicy Local without a local endpoint) there are two, of which the one with routes
+ * comes first. A route's probability holds on the condition that its branch is taken at all: with
+ * externalTrafficPolicy Local the ways of local and of foreign clients are both listed.
+ */
+export function iptablesServices(rules: IptablesRules, problems: Problem[] = []): ServiceEntry[] {
+  const walk = new Walk(rules.backend);
+  const nat = rules.tables.get('nat');
+  if (nat) {
+    const graph = new ChainGraph(nat);
+    const prerouting = graph.node('PREROUTING');
+    const output = graph.node('OUTPUT');
+    if (prerouting) walk.hook(prerouting);
+    if (output && !sameSteps(prerouting, output)) walk.hook(output);
+  }
+  const filter = rules.tables.get('filter');
+  if (filter) {
+    const graph = new ChainGraph(filter);
+    for (const hook of ['INPUT', 'FORWARD', 'OUTPUT']) {
+      const node = graph.node(hook);
+      if (node) walk.hook(node);
+    }
+  }
+  if (walk.exhausted) {
+    problems.push({
+      code: 'rules-too-many-paths',
+      message: `the rules were followed for ${MAX_STEPS} steps without an end`,
+      where: {},
+      advice: 'Services found after that are missing; is this the rule set of a node?',
+      fatal: false,
+    });
+  }
+  return walk.entries();
+}
+
+/** Both hooks lead to the same chains under the same known conditions, so one walk tells all. */
+function sameSteps(a: ChainNode | undefined, b: ChainNode): boolean {
+  return (
+    a !== undefined &&
+    a.steps.length === b.steps.length &&
+    a.steps.every((step, i) => {
+      const other = b.steps[i];
+      return other !== undefined && sameStep(step, other);
+    })
+  );
+}
+
+function sameStep(a: Step, b: Step): boolean {
+  return (
+    a.kind === b.kind &&
+    a.chain === b.chain &&
+    a.protocol === b.protocol &&
+    a.address === b.address &&
+    a.local === b.local &&
+    a.conditional === b.conditional &&
+    a.stored === b.stored &&
+    a.ip === b.ip &&
+    a.port === b.port &&
+    a.ports?.join() === b.ports?.join()
+  );
+}
+
+/** Which connections are still meant after the conditions on the way. */
+class Scope {
+  readonly protocol: number;
+  readonly address: string | undefined;
+  readonly ports: readonly number[] | undefined;
+  /** The comment on the rule that narrowed it last. */
+  readonly label: string | undefined;
+  /** The entries it stands for, once they are there. */
+  built: Building[] | undefined = undefined;
+
+  constructor(
+    protocol: number,
+    address: string | undefined,
+    ports: readonly number[] | undefined,
+    label: string | undefined,
+  ) {
+    this.protocol = protocol;
+    this.address = address;
+    this.ports = ports;
+    this.label = label;
+  }
+
+  /** The scope beyond a step's conditions: itself if they say nothing new, `undefined` if nothing can match. */
+  within(step: Step): Scope | undefined {
+    let { protocol, address, ports } = this;
+    if (step.protocol !== 0) {
+      if (protocol !== 0 && protocol !== step.protocol) return undefined;
+      protocol = step.protocol;
+    }
+    if (step.address !== undefined) {
+      if (address !== undefined && address !== 'local' && address !== step.address)
+        return undefined;
+      address = step.address;
+    } else if (step.local) {
+      address ??= 'local';
+    }
+    if (step.ports) {
+      const here = ports;
+      ports = here?.every((port) => step.ports?.includes(port))
+        ? here
+        : here
+          ? step.ports.filter((port) => here.includes(port))
+          : step.ports;
+      if (ports.length === 0) return undefined;
+    }
+    if (protocol === this.protocol && address === this.address && ports === this.ports) return this;
+    return new Scope(protocol, address, ports, step.comment ?? this.label);
+  }
+}
+
+interface Building {
+  readonly entry: ServiceEntry;
+  readonly routes: EndpointRoute[];
+  /** Path and endpoint of each route, kept once two rules might lead the same way. */
+  seen: Set<string> | undefined;
+}
+
+class Walk {
+  exhausted = false;
+  private steps = 0;
+  private readonly backend: string | undefined;
+  private readonly served = new Map<string, Building>();
+  private readonly refused = new Map<string, ServiceEntry>();
+  /** What an earlier rule of this hook takes away from later ones. */
+  private closed = new Set<string>();
+  private readonly path: ChainNode[] = [];
+  /** How many chains on the path have several rules that lead to one chain. */
+  private repeats = 0;
+  private readonly verified = new Map<string, string>();
+  private readonly shares = new Map<number, number>();
+
+  constructor(backend: string) {
+    this.backend = backend === 'unknown' ? undefined : backend;
+  }
+
+  entries(): ServiceEntry[] {
+    const all: ServiceEntry[] = [];
+    for (const [key, { entry }] of this.served) {
+      all.push(entry);
+      const refusal = this.refused.get(key);
+      if (refusal) {
+        all.push(refusal);
+        this.refused.delete(key);
+      }
+    }
+    all.push(...this.refused.values());
+    return all;
+  }
+
+  /** Walks a built-in chain, whose own name is no part of a path. */
+  hook(node: ChainNode): void {
+    this.closed = new Set();
+    this.chain(node, new Scope(0, undefined, undefined, undefined), 1, false);
+  }
+
+  /** Walks a chain; false if no packet of the scope comes back from it. */
+  private chain(node: ChainNode, scope: Scope, reached: number, affinity: boolean): boolean {
+    if (this.path.length > MAX_CHAIN_DEPTH) return true;
+    const sticky = affinity || node.affinity;
+    let left = reached;
+    for (const step of node.steps) {
+      if (++this.steps > MAX_STEPS) {
+        this.exhausted = true;
+        return true;
+      }
+      const inner = scope.within(step);
+      if (!inner) continue;
+      const dice = step.stored !== -1;
+      const conditional =
+        step.conditional ||
+        (step.local && scope.address !== undefined && scope.address !== 'local');
+      const always = inner === scope && !conditional && !dice;
+      if (step.kind === 'return') {
+        if (always) return true;
+        continue;
+      }
+      const share = dice ? (left * step.stored) / PROBABILITY_ONE : left;
+      const comesBack = this.act(step, inner, share, sticky);
+      if (dice) left *= 1 - step.stored / PROBABILITY_ONE;
+      if (conditional || dice) continue;
+      if (always && step.kind === 'goto') return comesBack;
+      if (comesBack) continue;
+      if (always) return false;
+      this.close(inner);
+    }
+    return true;
+  }
+
+  /** Does what a step says; false if no packet comes back from it. */
+  private act(step: Step, scope: Scope, share: number, affinity: boolean): boolean {
+    switch (step.kind) {
+      case 'jump':
+      case 'goto':
+        return step.chain ? this.enter(step.chain, scope, share, affinity) : true;
+      case 'dnat':
+        if (step.ip !== undefined) this.serve(scope, step.ip, step.port, share, affinity);
+        return false;
+      case 'reject':
+      case 'drop':
+        this.refuse(scope, step.comment ?? '', step.kind);
+        return false;
+      case 'mark-drop':
+        this.refuse(scope, step.comment ?? '', 'drop');
+        return true;
+      case 'end':
+        return false;
+      case 'return':
+        return true;
+    }
+  }
+
+  private enter(chain: ChainNode, scope: Scope, share: number, affinity: boolean): boolean {
+    const repeats = chain.repeats ? 1 : 0;
+    this.path.push(chain);
+    this.repeats += repeats;
+    const comesBack = this.chain(chain, scope, share, affinity);
+    this.repeats -= repeats;
+    this.path.pop();
+    return comesBack;
+  }
+
+  private serve(
+    scope: Scope,
+    ip: string,
+    port: number | undefined,
+    probability: number,
+    affinity: boolean,
+  ): void {
+    scope.built ??= this.build(scope);
+    if (scope.built.length === 0) return;
+    const path = this.path.map((chain) => chain.name);
+    for (const building of scope.built) {
+      const { entry, routes } = building;
+      const to = port ?? entry.port;
+      if (this.repeats > 0) building.seen ??= new Set(routes.map(routeKey));
+      const rule: RulePath = {
+        mode: 'iptables',
+        ...(this.backend !== undefined && { backend: this.backend }),
+        path,
+        ...(!affinity && !Number.isNaN(probability) && { probability: this.rounded(probability) }),
+        affinity,
+      };
+      const route: EndpointRoute = { ip, port: to, rule };
+      if (building.seen) {
+        const key = routeKey(route);
+        if (building.seen.has(key)) continue;
+        building.seen.add(key);
+      }
+      routes.push(route);
+    }
+  }
+
+  /** The entries of a scope that names protocol, address and port, made or found. */
+  private build(scope: Scope): Building[] {
+    const { protocol, address, ports } = scope;
+    if (protocol === 0 || address === undefined || !ports) return [];
+    if (!this.path.some((chain) => SERVICE_CHAINS.test(chain.name))) return [];
+    const found: Building[] = [];
+    for (const port of ports) {
+      const key = `${protocol} ${address} ${port}`;
+      if (this.closed.has(key)) continue;
+      let building = this.served.get(key);
+      if (building) {
+        building.seen ??= new Set(building.routes.map(routeKey));
+      } else {
+        const routes: EndpointRoute[] = [];
+        const chain = this.balancer();
+        const entry: ServiceEntry = {
+          protocol,
+          address,
+          port,
+          via: this.via(scope),
+          ...this.name(scope),
+          action: 'dnat',
+          routes,
+          ...(chain !== undefined && { chain }),
+        };
+        building = { entry, routes, seen: undefined };
+        this.served.set(key, building);
+      }
+      found.push(building);
+    }
+    return found;
+  }
+
+  private refuse(scope: Scope, comment: string, how: 'reject' | 'drop'): void {
+    const { protocol, address, ports } = scope;
+    if (protocol === 0 || address === undefined || !ports) return;
+    const service = parseServicePortName(refusedName(comment) ?? '');
+    for (const port of ports) {
+      const key = `${protocol} ${address} ${port}`;
+      if (this.refused.has(key)) continue;
+      const via = this.served.get(key)?.entry.via ?? this.via(scope);
+      this.refused.set(key, {
+        protocol,
+        address,
+        port,
+        via,
+        ...(service && { service }),
+        action: how,
+        routes: [],
+      });
+    }
+  }
+
+  private close(scope: Scope): void {
+    const { protocol, address, ports } = scope;
+    if (protocol === 0 || address === undefined || !ports) return;
+    for (const port of ports) this.closed.add(`${protocol} ${address} ${port}`);
+  }
+
+  private via(scope: Scope): Via {
+    const label = scope.label ?? '';
+    for (const [suffix, via] of SUFFIXES) if (label.endsWith(suffix)) return via;
+    const { path } = this;
+    const through = (name: string): boolean => path.some((chain) => chain.name === name);
+    if (path.some((chain) => chain.name.startsWith('CNI-'))) return 'hostPort';
+    if (scope.address === 'local' || through('KUBE-NODEPORTS')) return 'nodePort';
+    // In filter, external IPs and load balancers' addresses stand in one chain, unmarked.
+    if (through('KUBE-EXTERNAL-SERVICES')) return 'externalIP';
+    return 'clusterIP';
+  }
+
+  /** The chain that holds one rule an endpoint. */
+  private balancer(): string | undefined {
+    for (let i = this.path.length - 1; i >= 0; i--) {
+      const name = this.path[i]?.name ?? '';
+      if (/^KUBE-(?:SVC|SVL|XLB)-/.test(name)) return name;
+    }
+    return undefined;
+  }
+
+  /**
+   * The Service, from a comment that the chain's hash confirms: the comment on the rule that names
+   * address and port, else one inside the chains. One that nothing confirms is marked.
+   */
+  private name(scope: Scope): {
+    readonly service?: ServicePortName;
+    readonly nameUnverified?: true;
+  } {
+    let unverified: ServicePortName | undefined;
+    const hash = this.path
+      .map((chain) => hashOfServiceChain(chain.name))
+      .find((h) => h !== undefined);
+    const protocol = protocolName(scope.protocol);
+    for (const comment of [scope.label, ...this.path.map((chain) => chain.comment)]) {
+      if (comment === undefined) continue;
+      const service = parseServicePortName(withoutSuffix(comment));
+      if (!service) continue;
+      if (hash !== undefined && this.hashes(service, protocol).includes(hash)) return { service };
+      unverified ??= service;
+    }
+    return unverified ? { service: unverified, nameUnverified: true } : {};
+  }
+
+  /**
+   * Eleven significant digits: what iptables-save prints of a probability. The product of stored
+   * values is known better, but nobody wants to read 0.24999999999999997.
+   */
+  private rounded(probability: number): number {
+    let value = this.shares.get(probability);
+    if (value === undefined) {
+      value = Number(probability.toPrecision(11));
+      this.shares.set(probability, value);
+    }
+    return value;
+  }
+
+  /** The hashes of both spellings of a name. */
+  private hashes(service: ServicePortName, protocol: string): string {
+    const names = spellings(service);
+    const key = `${names[0]} ${protocol}`;
+    let hashes = this.verified.get(key);
+    if (hashes === undefined) {
+      hashes = names.map((name) => serviceChainHash(name, protocol)).join(' ');
+      this.verified.set(key, hashes);
+    }
+    return hashes;
+  }
+}
+
+function routeKey({ ip, port, rule }: EndpointRoute): string {
+  return `${ip} ${port} ${rule.path.join(' ')}`;
+}
+
+function withoutSuffix(comment: string): string {
+  for (const [suffix] of SUFFIXES) {
+    if (comment.endsWith(suffix)) return comment.slice(0, -suffix.length);
+  }
+  const arrow = comment.indexOf(' -> ');
+  return arrow < 0 ? comment : comment.slice(0, arrow);
+}
