@@ -1,0 +1,126 @@
+import { P_INTERFACE, P_NSEC, P_RESOLUTION, P_SEC } from '../../model/packet.js';
+import type { Intake, Span } from './intake.js';
+import { isSupportedLink } from './link.js';
+import { clampStamp } from './stamp.js';
+
+/**
+ * The classic capture file: draft-ietf-opsawg-pcap and libpcap's sf-pcap.c. 24 bytes of header, then
+ * records of 16 bytes and the frame. All in the byte order of the machine that wrote it, which the
+ * magic tells, and with it the unit of time.
+ */
+const MAGIC_MICROSECONDS = 0xa1b2c3d4;
+const MAGIC_NANOSECONDS = 0xa1b23c4d;
+/** Alexey Kuznetsov's patched libpcap: eight more bytes a record (interface index, protocol, type). */
+const MAGIC_PATCHED = 0xa1b2cd34;
+
+export const PCAP_HEADER_BYTES = 24;
+/**
+ * libpcap's MAXIMUM_SNAPLEN: it writes no longer record and takes a longer one for damage. The file's
+ * own snap length is not believed, since some programs write records beyond it.
+ */
+const MAX_RECORD_BYTES = 262_144;
+/** Of the header's last word the upper bits tell of frame check sequences (LT_LINKTYPE in libpcap). */
+const LINK_TYPE_BITS = 0x03ff_ffff;
+
+/** Whether four bytes begin a pcap, in either order. */
+export function isPcapMagic(view: DataView, at: number): boolean {
+  return isMagic(view.getUint32(at, true)) || isMagic(view.getUint32(at, false));
+}
+
+function isMagic(magic: number): boolean {
+  return magic === MAGIC_MICROSECONDS || magic === MAGIC_NANOSECONDS || magic === MAGIC_PATCHED;
+}
+
+/** Reads the records of one file. */
+export class PcapFile {
+  /** Bytes that the next item needs, as far as is known. */
+  wanted: number;
+  private readonly intake: Intake;
+  private readonly little: boolean;
+  private readonly linkType: number;
+  private readonly supported: boolean;
+  private readonly headerBytes: number;
+  private readonly nanosPerUnit: number;
+
+  /** From the file header, of which all `PCAP_HEADER_BYTES` are at hand. */
+  constructor(intake: Intake, view: DataView, at: number) {
+    this.intake = intake;
+    this.little = isMagic(view.getUint32(at, true));
+    const magic = view.getUint32(at, this.little);
+    this.headerBytes = magic === MAGIC_PATCHED ? 24 : 16;
+    this.nanosPerUnit = magic === MAGIC_NANOSECONDS ? 1 : 1_000;
+    this.linkType = view.getUint32(at + 20, this.little) & LINK_TYPE_BITS;
+    this.supported = isSupportedLink(this.linkType);
+    this.wanted = this.headerBytes;
+    const major = view.getUint16(at + 4, this.little);
+    const minor = view.getUint16(at + 6, this.little);
+    if (major !== 2 || minor !== 4) {
+      intake.faults.stop(
+        'pcap-version',
+        { offset: 4 },
+        `pcap version ${major}.${minor} is not known, only 2.4 is`,
+        'rewrite the file with a current tcpdump (-r OLD -w NEW) or editcap',
+      );
+    }
+  }
+
+  /** Reads whole records from `at`; returns where the first unfinished one begins. */
+  run(span: Span, from: number, end: number): number {
+    const { bytes, view, offset } = span;
+    const { intake, little, linkType, headerBytes } = this;
+    const { frames } = intake;
+    let at = from;
+    while (end - at >= headerBytes) {
+      const captured = view.getUint32(at + 8, little);
+      if (captured > MAX_RECORD_BYTES) {
+        this.stopAtLength(captured, offset + at);
+        return at;
+      }
+      const size = headerBytes + captured;
+      if (end - at < size) {
+        this.wanted = size;
+        return at;
+      }
+      intake.packets++;
+      if (this.supported) {
+        const onWire = view.getUint32(at + 12, little);
+        const row = frames.decode(linkType, bytes, at + headerBytes, captured, onWire);
+        if (row >= 0) this.complete(view, at, row);
+      } else {
+        intake.unsupportedLink(linkType, offset + at, intake.packets);
+      }
+      at += size;
+    }
+    this.wanted = headerBytes;
+    return at;
+  }
+
+  /** The input ended where `held` bytes of an item were at hand. */
+  endWithin(offset: number, held: number): void {
+    const record = this.intake.packets + 1;
+    const message = `the last record is cut: ${held} of ${this.wanted} bytes are there`;
+    this.intake.faults.cutAtEnd('pcap-record-cut', { offset, record }, message);
+  }
+
+  /** Time and interface of a row. */
+  private complete(view: DataView, at: number, row: number): void {
+    const { words } = this.intake.rows;
+    const { stamp } = this.intake;
+    stamp.seconds = view.getUint32(at, this.little);
+    stamp.nanoseconds = view.getUint32(at + 4, this.little) * this.nanosPerUnit;
+    clampStamp(stamp);
+    words[row + P_SEC] = stamp.seconds;
+    words[row + P_NSEC] = stamp.nanoseconds;
+    words[row + P_RESOLUTION] = this.nanosPerUnit;
+    words[row + P_INTERFACE] = this.intake.interfaceOfLink(0);
+  }
+
+  private stopAtLength(captured: number, offset: number): void {
+    this.intake.faults.stop(
+      'pcap-record-length',
+      { offset, record: this.intake.packets + 1 },
+      `a record of ${captured} bytes is longer than the limit of ${MAX_RECORD_BYTES}`,
+      'the file is damaged here: what came before counts; record it again, or repair it with pcapfix',
+    );
+  }
+}

@@ -1,0 +1,79 @@
+import { NANOS_PER_SECOND } from '../../model/time.js';
+
+/** A moment in the two words of a row. */
+export interface Stamp {
+  /** Whole seconds since 1970, kept within 32 unsigned bits: what lies outside is moved to the border. */
+  seconds: number;
+  /** 0 to 999,999,999. */
+  nanoseconds: number;
+}
+
+const LAST_SECOND = 0xffff_ffff;
+/** Up to 10^9 units a second every step of the division below stays under 2^53, so doubles are exact. */
+const MAX_FAST_UNITS = NANOS_PER_SECOND;
+
+/**
+ * How a pcapng interface counts time: `if_tsresol` and `if_tsoffset` (draft-ietf-opsawg-pcapng,
+ * section 4.2).
+ */
+export class TimeScale {
+  /** A time stamp is a multiple of this many ns: rounded up, at least 1. */
+  readonly resolutionNs: number;
+  private readonly offsetSeconds: number;
+  /** Units a second where plain arithmetic is exact, else 0 and `units` counts. */
+  private readonly fastUnits: number;
+  private readonly units: bigint;
+
+  /**
+   * `tsresol`: negative power of 10, or of 2 with the highest bit set. `offsetSeconds` is added to
+   * every time; beyond 2^53 it is not exact, and far outside of what a row can hold.
+   */
+  constructor(tsresol: number, offsetSeconds: number) {
+    const power = tsresol & 0x7f;
+    this.units = (tsresol & 0x80) === 0 ? 10n ** BigInt(power) : 1n << BigInt(power);
+    this.offsetSeconds = offsetSeconds;
+    const units = Number(this.units);
+    // A power of ten divides 10^9; others would have to multiply beyond 2^53.
+    this.fastUnits = units <= MAX_FAST_UNITS && NANOS_PER_SECOND % units === 0 ? units : 0;
+    this.resolutionNs = Math.max(1, Math.ceil(NANOS_PER_SECOND / units));
+  }
+
+  /** The moment of a time stamp's two words, rounded down to ns. */
+  read(high: number, low: number, into: Stamp): void {
+    let seconds: number;
+    let nanoseconds: number;
+    if (this.fastUnits > 0) {
+      // Long division by hand: 32, 16 and 16 bits.
+      const units = this.fastUnits;
+      const middle = (high % units) * 0x1_0000 + (low >>> 16);
+      const last = (middle % units) * 0x1_0000 + (low & 0xffff);
+      seconds =
+        Math.floor(high / units) * 0x1_0000_0000 +
+        Math.floor(middle / units) * 0x1_0000 +
+        Math.floor(last / units);
+      nanoseconds = (last % units) * (NANOS_PER_SECOND / units);
+    } else {
+      const time = (BigInt(high) << 32n) | BigInt(low);
+      seconds = Number(time / this.units);
+      nanoseconds = Number(((time % this.units) * BigInt(NANOS_PER_SECOND)) / this.units);
+    }
+    into.seconds = seconds + this.offsetSeconds;
+    into.nanoseconds = nanoseconds;
+    clampStamp(into);
+  }
+}
+
+/** Brings a moment into what a row can hold; nanoseconds of a second or more are carried over. */
+export function clampStamp(stamp: Stamp): void {
+  if (stamp.nanoseconds >= NANOS_PER_SECOND) {
+    stamp.seconds += Math.floor(stamp.nanoseconds / NANOS_PER_SECOND);
+    stamp.nanoseconds %= NANOS_PER_SECOND;
+  }
+  if (stamp.seconds < 0) {
+    stamp.seconds = 0;
+    stamp.nanoseconds = 0;
+  } else if (stamp.seconds > LAST_SECOND) {
+    stamp.seconds = LAST_SECOND;
+    stamp.nanoseconds = NANOS_PER_SECOND - 1;
+  }
+}
