@@ -78,6 +78,8 @@ export class Connection {
   interfaceIn = 0;
   interfaceOut = 0;
   lastPost = NEVER;
+  /** Whether `interfaceOut` is one that the packet was seen to leave by. */
+  leftSeen = false;
   conntrackId = -1;
   /** Moment and resolution of conntrack's NEW, to know its copies. */
   conntrackTime = NEVER;

@@ -12,6 +12,7 @@ import type { InputEvent } from '../model/event.js';
 import { P_NSEC, P_SEC, PACKET_WORDS, type PacketRows } from '../model/packet.js';
 import type { RuleSet } from '../model/ruleset.js';
 import type { ServiceEntry } from '../model/services.js';
+import { NANOS_PER_SECOND } from '../model/time.js';
 import { Clock } from './clock.js';
 import { ClusterState } from './cluster-state.js';
 import { CLOSED, type Connection, LONE } from './connection.js';
@@ -22,6 +23,10 @@ import { onPacket } from './on-packet.js';
 import { ServiceIndex } from './service-index.js';
 import { type CorrelatorOptions, State } from './state.js';
 
+const PRUNE_EVERY_NS = 60 * NANOS_PER_SECOND;
+/** Longer than any connection waits for its last word. */
+const HISTORY_NS = 3_600 * NANOS_PER_SECOND;
+
 /**
  * The machine: takes events in the order of their times, gives attributions. It owns its state, reads
  * no clock and does no I/O, so the same events give the same answers, live or from a file.
@@ -31,6 +36,8 @@ export class Correlator {
   /** Service entries of each rule set in force, by family, back end and node. */
   private readonly rules = new Map<string, { rules: RuleSet; services: readonly ServiceEntry[] }>();
   private addresses: readonly string[] = [];
+  private packetRows = 0;
+  private pruned = Number.NEGATIVE_INFINITY;
   private clusterServices: readonly ServiceEntry[] = [];
   private clusterNodes = '';
 
@@ -82,6 +89,7 @@ export class Correlator {
         break;
       case 'tick':
         this.advance(state.clock.relative(event.time));
+        this.forget();
         break;
     }
   }
@@ -95,10 +103,10 @@ export class Correlator {
   }
 
   /**
-   * Ends the run: every connection gets its last word. `seen` is the number of packets that the
-   * sources read, also of those that the machine never got.
+   * Ends the run: every connection gets its last word, and the summary follows. `packetsSeen` is the
+   * number of packets that the sources read, where they know better than by what the machine got.
    */
-  finish(packets: { readonly seen: number }): OutputEvent[] {
+  finish(packetsSeen = this.packetRows): OutputEvent[] {
     const { state } = this;
     state.finished = true;
     finishListings(state);
@@ -110,12 +118,18 @@ export class Correlator {
     for (const c of left) identify(state, c);
     left.sort((a, b) => a.time - b.time || compare(a.id ?? '', b.id ?? ''));
     for (const c of left) close(state, c);
-    state.out.push({ type: 'summary', summary: this.summary(packets.seen) });
+    state.out.push({ type: 'summary', summary: this.summary(packetsSeen) });
     return this.take();
   }
 
+  /** Connections that were seen and of which nothing could be said yet. */
+  get pending(): number {
+    const { attributed, unattributed, conflict } = this.state.verdicts;
+    return this.state.seen - attributed - unattributed - conflict;
+  }
+
   /** The counts as they stand. */
-  summary(packetsSeen: number): Summary {
+  private summary(packetsSeen: number): Summary {
     const { state } = this;
     const { attributed, unattributed, conflict } = state.verdicts;
     const sorted = (m: Map<string, number>): Record<string, number> =>
@@ -126,7 +140,7 @@ export class Correlator {
         attributed,
         unattributed,
         conflict,
-        pending: state.seen - attributed - unattributed - conflict,
+        pending: this.pending,
         reasons: sorted(state.reasons),
         outcomes: sorted(state.outcomes),
       },
@@ -142,6 +156,7 @@ export class Correlator {
   private packets(rows: PacketRows, from: number, to: number): void {
     const { state } = this;
     const { words } = rows;
+    this.packetRows += to - from;
     for (let i = from; i < to; i++) {
       const at = i * PACKET_WORDS;
       this.advance(state.clock.at(words[at + P_SEC] ?? 0, words[at + P_NSEC] ?? 0));
@@ -169,6 +184,14 @@ export class Correlator {
     if (to <= state.now) return;
     state.now = to;
     if (state.agenda.next() <= to) runAgenda(state, to);
+  }
+
+  /** Only a run that ticks may last for weeks: what the cluster looked like an hour ago explains nothing any more. */
+  private forget(): void {
+    const { state } = this;
+    if (state.now < this.pruned + PRUNE_EVERY_NS) return;
+    this.pruned = state.now;
+    state.cluster.prune(state.clock.absolute(Math.floor(state.now - HISTORY_NS)));
   }
 
   private indexRules(): void {

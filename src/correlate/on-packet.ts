@@ -3,6 +3,7 @@ import {
   CLASS_ICMP_ERROR,
   DIRECTION_IN,
   DIRECTION_OTHER_HOST,
+  DIRECTION_OUT,
   P_ACK,
   P_CLASS,
   P_DIRECTION,
@@ -365,11 +366,12 @@ function claim(state: State, c: Connection, row: Uint32Array, at: number, time: 
     }
   }
   if (c.lastSent === NEVER) c.lastSent = time;
-  if (time >= c.lastPost) {
-    c.lastPost = time;
-    const seenOn = row[at + P_INTERFACE] ?? 0;
-    if (seenOn !== 0) c.interfaceOut = seenOn;
-  }
+  if (time > c.lastPost) c.lastPost = time;
+  const seenOn = row[at + P_INTERFACE] ?? 0;
+  // On its way a translated packet may pass a bridge: the interface that it leaves by leads to the endpoint.
+  const leaves = row[at + P_DIRECTION] === DIRECTION_OUT;
+  if (seenOn !== 0 && (c.interfaceOut === 0 || (leaves && !c.leftSeen))) c.interfaceOut = seenOn;
+  if (leaves) c.leftSeen = true;
   if (time > c.lastSeen) c.lastSeen = time;
   if (news) say(state, c);
 }
@@ -672,6 +674,7 @@ function answered(
       if (twin !== undefined) absorb(state, c, twin);
     }
   }
+  if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
   // The client's side is where its handshake ends; the endpoint's side must do where that is not seen.
   if (before ? c.answerTime === NEVER || !c.answeredBefore : c.answerTime === NEVER) {
     if (time >= c.time) c.answerTime = time;
@@ -679,6 +682,13 @@ function answered(
   }
   if (time > c.lastSeen) c.lastSeen = time;
   if (news) say(state, c);
+}
+
+/** Where captures do not tell directions: an answer first enters by the interface that leads to the endpoint. */
+function answerCameBy(c: Connection, seenOn: number): void {
+  if (c.leftSeen || seenOn === 0) return;
+  c.interfaceOut = seenOn;
+  c.leftSeen = true;
 }
 
 function olderTranslation(state: State, c: Connection, row: Uint32Array, at: number) {
@@ -769,6 +779,7 @@ function onDatagram(state: State, row: Uint32Array, at: number, time: number): v
   if (c !== undefined && flows(state, c, time)) {
     const news = (c.bits & SAW_ANSWER) === 0;
     c.bits |= SAW_ANSWER;
+    if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
     if (c.answerTime === NEVER && time >= c.time) {
       c.answerTime = time;
       c.answeredBefore = before;
