@@ -22,7 +22,7 @@ import {
  * Chains entered and rules that a walk may follow. 5,000 Services with 20 endpoints, each also a
  * NodePort, need 600,000; a rule set made to be walked for ever ends here.
  */
-const MAX_STEPS = 20_000_000;
+const MAX_STEPS = 4_000_000;
 
 /** Chains through which a DNAT belongs to kube-proxy or to the CNI's hostPorts; others are no Service. */
 const SERVICE_CHAINS = /^(?:KUBE-|CNI-HOSTPORT-DNAT$|CNI-DN-)/;

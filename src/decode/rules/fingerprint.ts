@@ -1,0 +1,30 @@
+import type { IptablesRules } from '../../model/ruleset.js';
+import { forEachText } from './saved-rules.js';
+
+/**
+ * A number for what the rules say, whatever their counters: two rule sets that differ in a table, a
+ * chain, a policy, a rule or their order have, but for one chance in 2^64, different ones. FNV-1a
+ * (draft-eastlake-fnv) twice with different beginnings; not safe against someone who looks for equals.
+ */
+export function rulesFingerprint(rules: IptablesRules): string {
+  let a = 0x811c_9dc5;
+  let b = 0x0102_0304;
+  const add = (text: string): void => {
+    for (let i = 0; i < text.length; i++) {
+      const c = text.charCodeAt(i);
+      a = Math.imul(a ^ c, 0x0100_0193);
+      b = Math.imul(b ^ c, 0x01ab_cdef);
+    }
+    // Between two texts, so that moving a character from one to the next is seen.
+    a = Math.imul(a ^ 0xffff, 0x0100_0193);
+    b = Math.imul(b ^ 0xffff, 0x01ab_cdef);
+  };
+  for (const table of rules.tables.values()) {
+    add(`*${table.name}`);
+    for (const chain of table.chains.values()) {
+      add(`:${chain.name} ${chain.policy ?? '-'}`);
+      forEachText(chain, add);
+    }
+  }
+  return `${(a >>> 0).toString(16)}-${(b >>> 0).toString(16)}`;
+}
