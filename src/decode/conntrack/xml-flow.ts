@@ -87,11 +87,8 @@ const CLOSE = 3;
  * (`<labels><label>`).
  */
 const MAX_DEPTH = 16;
-/**
- * Text after `</flow>` up to the end of its line: ` [USERSPACE] portid=4294967295 progname=` and a
- * process name (16 bytes, TASK_COMM_LEN) take 56 bytes.
- */
-const MAX_SUFFIX_BYTES = 256;
+/** `[USERSPACE] portid=4294967295 progname=`, a process name (TASK_COMM_LEN, 16) and the line feed. */
+const MAX_SUFFIX_BYTES = 56;
 
 /** A `<when>` takes 128 bytes; longer ones are read, but not remembered. */
 const MAX_WHEN_BYTES = 256;
@@ -515,13 +512,16 @@ export class XmlFlowScanner {
     let at = this.at;
     while (at < limit && isBlank(bytes[at] ?? 0) && bytes[at] !== LINE_FEED) at++;
     if (at === limit && !this.final) return false;
-    if (bytes[at] === BRACKET && at < limit) {
+    if (at < limit && bytes[at] === BRACKET) {
       const most = Math.min(limit, at + MAX_SUFFIX_BYTES);
       let stop = at;
       while (stop < most && bytes[stop] !== LINE_FEED) stop++;
       if (stop === limit && !this.final) return false;
-      if (startsAt(bytes, at, stop, USERSPACE)) this.bits |= IS_USERSPACE;
-      at = stop;
+      if (startsAt(bytes, at, stop, USERSPACE)) {
+        this.bits |= IS_USERSPACE;
+        // Without a line feed where there must be one, what follows may be the next element.
+        if (stop < most) at = stop;
+      }
     }
     this.end = at;
     return true;

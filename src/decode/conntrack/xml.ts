@@ -47,7 +47,7 @@ export class ConntrackXmlReader {
   private open = false;
   /** Inside a damaged flow, on the way to its end or to the next. */
   private recovering = false;
-  /** An unfinished flow stands at the start of the held bytes; this many of them hold no `</flow`. */
+  /** Not 0: an unfinished flow stands at the start of the held bytes; its end was looked for up to here. */
   private searched = 0;
 
   /** `zoneOffsetSeconds`: how far the zone in which `<when>` was printed is ahead of UTC (default 0). */
@@ -104,7 +104,7 @@ export class ConntrackXmlReader {
           continue;
         }
         if (!final) {
-          this.searched = length - at;
+          this.searched = 1;
           break;
         }
         this.counts.damaged++;
