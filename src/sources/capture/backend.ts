@@ -1,0 +1,42 @@
+import type { Observable } from 'rxjs';
+import type { InputEvent } from '../../model/event.js';
+import { UsageError } from '../../model/problem.js';
+import { loadAddon } from '../../native/binding.js';
+import { captureCap } from './cap.js';
+import { type CaptureOptions, captureRing } from './ring.js';
+
+/** The spellings of `--backend`. */
+export const BACKENDS = ['auto', 'ring', 'cap'] as const;
+export type BackendChoice = (typeof BACKENDS)[number];
+
+export interface Capture {
+  readonly backend: 'ring' | 'cap';
+  /** Why it is not the ring, although `auto` would have taken that. */
+  readonly fallback?: string;
+  /** Cold: nothing is opened before it is subscribed to. See `captureRing` and `captureCap`. */
+  readonly events: Observable<InputEvent>;
+}
+
+/**
+ * Chooses how packets are captured: `auto` takes the ring, and cap where the addon cannot be loaded. A
+ * missing permission is no reason to change: cap needs the same. Throws a UsageError off Linux and
+ * where the ring was asked for and cannot be had.
+ */
+export function chooseCapture(choice: BackendChoice, options: CaptureOptions): Capture {
+  if (process.platform !== 'linux') {
+    throw new UsageError(
+      `live capture needs Linux (packet rings, conntrack); this is ${process.platform}. Record on the node and use: whichpod replay`,
+    );
+  }
+  if (choice !== 'cap') {
+    const load = loadAddon();
+    if (load.ok) return { backend: 'ring', events: captureRing(options) };
+    if (choice === 'ring') throw new UsageError(load.reason);
+    return { backend: 'cap', fallback: load.reason, events: capture(options) };
+  }
+  return { backend: 'cap', events: capture(options) };
+}
+
+function capture(options: CaptureOptions): Observable<InputEvent> {
+  return captureCap(options.tunnels === undefined ? {} : { tunnels: options.tunnels });
+}
