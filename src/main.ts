@@ -42,6 +42,7 @@ function processIo(): Io {
     platform: process.platform,
     uid: process.geteuid?.(),
     signal: interruption(),
+    onExit: (undo) => process.once('exit', undo),
     now: () => BigInt(Date.now()) * 1_000_000n,
   };
 }

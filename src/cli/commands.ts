@@ -27,6 +27,8 @@ export interface LiveRequest {
   readonly rules: (typeof RULES)[number];
   /** Absent: do not ask any cluster. */
   readonly cluster?: ClusterRequest;
+  /** Files or folders of Kubernetes objects, in place of a cluster. */
+  readonly objects?: readonly string[];
   /** How the cluster calls this node, if the user says so. */
   readonly nodeName?: string;
   readonly durationNs?: number;

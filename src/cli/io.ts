@@ -28,6 +28,8 @@ export interface Io {
   readonly uid: number | undefined;
   /** Aborts once when the user or the system asks for the end (SIGINT, SIGTERM, SIGHUP). */
   readonly signal: AbortSignal;
+  /** Registers what must be undone, without waiting, when the process ends in whatever way. */
+  onExit(undo: () => void): void;
   /** The clock on the wall. */
   now(): Nanos;
 }

@@ -49,6 +49,7 @@ export interface LiveFlags extends CommonFlags {
   readonly context?: string | undefined;
   /** false with `--no-cluster`. */
   readonly cluster: boolean;
+  readonly objects?: readonly string[] | undefined;
   readonly nodeName?: string | undefined;
   readonly duration?: string | undefined;
   readonly count?: string | undefined;
@@ -83,13 +84,18 @@ export function liveRequest(flags: LiveFlags, around: Around): LiveRequest {
     const option = kubeconfig === undefined ? '--context' : '--kubeconfig';
     throw new UsageError(`--no-cluster: cannot be used with ${option}; leave one of them out`);
   }
+  if (flags.objects !== undefined && (kubeconfig !== undefined || context !== undefined)) {
+    const option = kubeconfig === undefined ? '--context' : '--kubeconfig';
+    throw new UsageError(`--objects: cannot be used with ${option}; leave one of them out`);
+  }
   const nodeName = flags.nodeName ?? around.env.NODE_NAME;
   return {
     output: outputRequest(flags, around),
     backend: oneOf('--backend', flags.backend ?? 'auto', BACKENDS),
     conntrack: oneOf('--conntrack', flags.conntrack ?? 'auto', CONNTRACK),
     rules: oneOf('--rules', flags.rules ?? 'auto', RULES),
-    ...(flags.cluster
+    ...given('objects', flags.objects),
+    ...(flags.cluster && flags.objects === undefined
       ? { cluster: { ...given('kubeconfig', kubeconfig), ...given('context', context) } }
       : {}),
     ...given('nodeName', nodeName === '' ? undefined : nodeName),

@@ -64,6 +64,11 @@ function buildProgram(io: Io, commands: Commands, run: Run) {
       .option('--rules <source>', `whose rules are read: ${RULES.join(', ')}`)
       .option('--kubeconfig <file>', 'cluster to ask (default: as kubectl, else in-cluster)')
       .option('--context <name>', 'context of the kubeconfig')
+      .option(
+        '--objects <path>',
+        "Kubernetes objects from kubectl's JSON files in place of a cluster",
+        collect,
+      )
       .option('--no-cluster', 'ask no cluster: addresses instead of Pod names')
       .option(
         '--node-name <name>',

@@ -1,0 +1,129 @@
+import {
+  catchError,
+  concat,
+  EMPTY,
+  filter,
+  merge,
+  NEVER,
+  type Observable,
+  of,
+  share,
+  startWith,
+  throttleTime,
+} from 'rxjs';
+import type { InputEvent } from '../model/event.js';
+import type { Interfaces } from '../model/interfaces.js';
+import { PermissionError, UsageError } from '../model/problem.js';
+import { loadAddon } from '../native/binding.js';
+import { chooseCapture } from '../sources/capture/backend.js';
+import { clusterFromFiles } from '../sources/cluster/files.js';
+import { watchCluster } from '../sources/cluster/watch.js';
+import { conntrackEvents, conntrackList } from '../sources/conntrack/command.js';
+import { conntrackNetlink } from '../sources/conntrack/netlink.js';
+import { watchIptables } from '../sources/rules/iptables.js';
+import type { LiveRequest } from './commands.js';
+
+/** Of a burst of changes in the cluster one reading of the rules is enough; kube-proxy takes up to a second to follow. */
+const RULES_AFTER_CHANGE_MS = 1_000;
+
+/** Polling the table is the last resort: each poll costs the kernel a walk over all of it. */
+const LIST_INTERVAL_MS = 200;
+
+export interface LiveSources {
+  /** Which backends were chosen, in one line for people. */
+  readonly description: string;
+  /** What names things: to be known before the first connection is judged. */
+  readonly names: Observable<InputEvent>;
+  /** What happens. */
+  readonly traffic: Observable<InputEvent>;
+}
+
+/**
+ * The sources that a live run asks for. `unresolved` emits while connections wait for evidence: only
+ * then is a table polled that tells nothing by itself.
+ */
+export function liveSources(
+  request: LiveRequest,
+  interfaces: Interfaces,
+  unresolved: Observable<unknown>,
+): LiveSources {
+  const node = request.nodeName === undefined ? {} : { node: request.nodeName };
+  const capture = chooseCapture(request.backend, { interfaces, ...node });
+  const conntrack = conntrackSource(request.conntrack, unresolved);
+  const cluster = clusterSource(request).pipe(share());
+  const changes = cluster.pipe(
+    filter((event) => event.type === 'cluster' && concernsRules(event)),
+    throttleTime(RULES_AFTER_CHANGE_MS, undefined, { leading: false, trailing: true }),
+  );
+  const rules = request.rules === 'none' ? NEVER : watchIptables({ ...node, trigger: changes });
+  const fallback: Observable<InputEvent> =
+    capture.fallback === undefined
+      ? EMPTY
+      : of({ type: 'notice', notice: { code: 'capture-fallback', detail: capture.fallback } });
+  return {
+    description: `packets: ${capture.backend}, conntrack: ${conntrack.name}, rules: ${request.rules === 'none' ? 'none' : 'iptables'}, cluster: ${clusterName(request)}`,
+    names: merge(rules, cluster),
+    traffic: merge(concat(fallback, capture.events), conntrack.events),
+  };
+}
+
+function concernsRules(event: InputEvent & { type: 'cluster' }): boolean {
+  const { change } = event;
+  const kind = change.op === 'list' ? change.kind : change.item.kind;
+  return kind === 'service' || kind === 'endpointslice';
+}
+
+function conntrackSource(
+  choice: LiveRequest['conntrack'],
+  unresolved: Observable<unknown>,
+): { name: string; events: Observable<InputEvent> } {
+  const list = (): Observable<InputEvent> =>
+    conntrackList({ trigger: unresolved.pipe(startWith(0)), minIntervalMs: LIST_INTERVAL_MS });
+  switch (choice) {
+    case 'none':
+      return { name: 'none', events: NEVER };
+    case 'netlink':
+      return { name: 'netlink', events: conntrackNetlink() };
+    case 'events':
+      return { name: 'conntrack -E', events: conntrackEvents() };
+    case 'list':
+      return { name: 'conntrack -L', events: list() };
+    case 'auto': {
+      const addon = loadAddon().ok;
+      const events = addon ? conntrackNetlink() : conntrackEvents();
+      return {
+        name: addon ? 'netlink' : 'conntrack -E',
+        // Packets alone attribute most connections: that is worth more than giving up.
+        events: events.pipe(catchError(withoutConntrack)),
+      };
+    }
+  }
+}
+
+function withoutConntrack(error: unknown): Observable<InputEvent> {
+  if (!(error instanceof PermissionError || error instanceof UsageError)) throw error;
+  const detail = `conntrack cannot be read, packets alone must do: ${error.message}`;
+  return of({ type: 'notice', notice: { code: 'no-conntrack', detail } });
+}
+
+function clusterSource(request: LiveRequest): Observable<InputEvent> {
+  if (request.objects !== undefined) return clusterFromFiles(request.objects);
+  const { cluster } = request;
+  if (cluster === undefined) return EMPTY;
+  const watched = watchCluster(cluster);
+  if (cluster.kubeconfig !== undefined || cluster.context !== undefined) return watched;
+  // Nobody asked for a certain cluster, so having none is no error.
+  return watched.pipe(
+    catchError((error: unknown) => {
+      if (!(error instanceof UsageError)) throw error;
+      const detail = `no cluster to ask, so no Pod names: ${error.message}`;
+      return of<InputEvent>({ type: 'notice', notice: { code: 'no-cluster', detail } });
+    }),
+  );
+}
+
+function clusterName(request: LiveRequest): string {
+  if (request.objects !== undefined) return request.objects.join(' ');
+  if (request.cluster === undefined) return 'none';
+  return request.cluster.kubeconfig ?? request.cluster.context ?? 'default';
+}

@@ -1,0 +1,621 @@
+import { describe, expect, it } from 'vitest';
+import { EVENT_DESTROY, EVENT_LISTED, EVENT_NEW, EVENT_UPDATE } from '../../src/model/conntrack.js';
+import {
+  DIRECTION_IN,
+  DIRECTION_OUT,
+  SCTP,
+  SCTP_INIT,
+  SCTP_INIT_ACK,
+  TCP_ACK,
+  TCP_FIN,
+  TCP_RST,
+  TCP_SYN,
+  UDP,
+} from '../../src/model/packet.js';
+import { Bench, pod, serviceEntry } from '../support/machine.js';
+
+const CLIENT = '10.0.0.1:40000';
+const VIP = '10.96.0.10:80';
+const POD_A = '10.0.0.11:8080';
+const POD_B = '10.0.0.12:8080';
+const SYN_ACK = TCP_SYN | TCP_ACK;
+const SECOND = 1_000_000_000;
+const XML_SECOND = 1_010_000_000;
+
+const bench = (options = {}): Bench =>
+  new Bench(options)
+    .services([serviceEntry('web', VIP, [POD_A, POD_B])])
+    .pods([pod('client', '10.0.0.1'), pod('a', '10.0.0.11'), pod('b', '10.0.0.12', 'node2')]);
+
+/** One connection seen on both sides of the translation. */
+const seenWhole = (b: Bench, at: number, isn: number, endpoint = POD_A, client = CLIENT): Bench =>
+  b
+    .packet({ at, from: client, to: VIP, seq: isn, print: isn, on: 'veth-c' })
+    .packet({ at: at + 20, from: client, to: endpoint, seq: isn, print: isn, on: 'veth-p' })
+    .packet({ at: at + 40, from: endpoint, to: client, flags: SYN_ACK, seq: 9, ack: isn + 1 })
+    .packet({ at: at + 60, from: VIP, to: client, flags: SYN_ACK, seq: 9, ack: isn + 1 });
+
+describe('a connection seen before and after translation', () => {
+  it('is attributed when its translated copy comes, and established when it is answered', () => {
+    const b = seenWhole(bench(), 1_000, 500);
+    expect(b.said.map((a) => [a.verdict, a.outcome, a.backend?.pod?.name])).toEqual([
+      ['attributed', 'open', 'a'],
+      ['attributed', 'established', 'a'],
+    ]);
+    const last = b.finish().closed[0];
+    expect(last).toMatchObject({
+      client: { ip: '10.0.0.1', port: 40_000, pod: { name: 'client' } },
+      destination: { ip: '10.96.0.10', port: 80 },
+      service: { namespace: 'default', name: 'web', via: 'clusterIP' },
+      backend: { ip: '10.0.0.11', port: 8080, node: 'node1' },
+      rules: { path: ['KUBE-SERVICES', 'KUBE-SVC-X', 'KUBE-SEP-10.0.0.11'], probability: 0.5 },
+      interfaces: { in: 'veth-c', out: 'veth-p' },
+      evidence: ['packets', 'rules', 'cluster'],
+      latency: { natNs: 20, handshakeNs: 60 },
+    });
+    expect(last).not.toHaveProperty('source');
+  });
+
+  it('is the same whichever copy comes first', () => {
+    const b = bench()
+      .packet({ at: 1_020, from: CLIENT, to: POD_A, seq: 5, print: 5, on: 'veth-p' })
+      .packet({ at: 1_000, from: CLIENT, to: VIP, seq: 5, print: 5, on: 'veth-c' })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({
+      verdict: 'attributed',
+      backend: { ip: '10.0.0.11' },
+      interfaces: { in: 'veth-c', out: 'veth-p' },
+      latency: { natNs: 20 },
+    });
+    expect(b.summary).toMatchObject({ direct: 0, other: 0 });
+  });
+
+  it('names the peer that the Pod sees when the source was translated too', () => {
+    const b = bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 5, print: 8 })
+      .packet({ at: 20, from: '192.168.0.1:1234', to: POD_B, seq: 5, print: 8 })
+      .finish();
+    expect(b.closed[0]?.source).toEqual({ ip: '192.168.0.1', port: 1234 });
+    expect(b.closed[0]?.backend?.pod?.name).toBe('b');
+  });
+
+  it('is counted once however many copies of its packets there are', () => {
+    const b = bench();
+    for (let copy = 0; copy < 3; copy++) {
+      b.packet({ at: 1_000, from: CLIENT, to: VIP, seq: 5, print: 5, on: `in${copy}` });
+    }
+    for (let copy = 0; copy < 3; copy++) {
+      b.packet({ at: 1_020 + copy, from: CLIENT, to: POD_A, seq: 5, print: 5, on: `out${copy}` });
+    }
+    b.finish();
+    expect(b.summary.connections).toMatchObject({ seen: 1, attributed: 1, pending: 0 });
+    expect(b.closed[0]).not.toHaveProperty('retransmits');
+  });
+
+  it('leaves by the interface that leads to the Pod, not by the bridge on the way', () => {
+    const b = bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 5, on: 'veth-c', direction: DIRECTION_IN })
+      .packet({ at: 9, from: CLIENT, to: POD_A, seq: 5, on: 'cni0', direction: DIRECTION_IN })
+      .packet({ at: 12, from: CLIENT, to: POD_A, seq: 5, on: 'veth-p', direction: DIRECTION_OUT })
+      .finish();
+    expect(b.closed[0]?.interfaces).toEqual({ in: 'veth-c', out: 'veth-p' });
+  });
+
+  it('takes the finer of two clocks for its time', () => {
+    const b = bench()
+      .packet({ at: 1_000, from: CLIENT, to: VIP, seq: 5, resolution: 1_000 })
+      .packet({ at: 1_345, from: CLIENT, to: VIP, seq: 5 })
+      .packet({ at: 1_400, from: CLIENT, to: POD_A, seq: 5 })
+      .finish();
+    expect(Number((b.closed[0]?.time ?? 0n) % 1_000_000n)).toBe(1_345);
+  });
+
+  it('is attributed by its answer when the copy of its SYN was not captured', () => {
+    const b = bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 5 })
+      .packet({ at: 40, from: POD_B, to: CLIENT, flags: SYN_ACK, seq: 77, ack: 6 })
+      .finish();
+    expect(b.closed[0]).toMatchObject({
+      verdict: 'attributed',
+      backend: { pod: { name: 'b' } },
+      outcome: 'established',
+    });
+  });
+
+  it('is opened by the answer of a Service when its SYN was not captured', () => {
+    const b = bench()
+      .packet({ at: 40, from: POD_B, to: CLIENT, flags: SYN_ACK, seq: 77, ack: 6 })
+      .packet({ at: 50, from: VIP, to: CLIENT, flags: SYN_ACK, seq: 77, ack: 6 })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({ verdict: 'attributed', backend: { pod: { name: 'b' } } });
+  });
+
+  it('is not paired when two packets fit equally well', () => {
+    const b = bench()
+      .packet({ at: 0, from: '10.0.0.1:1000', to: VIP, seq: 5, print: 9, ipid: 0 })
+      .packet({ at: 0, from: '10.0.0.1:1001', to: VIP, seq: 5, print: 9, ipid: 0 })
+      .packet({ at: 20, from: '192.168.0.1:7', to: POD_A, seq: 5, print: 9, ipid: 0 })
+      .finish();
+    expect(b.summary.connections).toMatchObject({ seen: 2, attributed: 0, unattributed: 2 });
+  });
+
+  it('SCTP is paired by its initiate tag', () => {
+    const b = new Bench()
+      .services([serviceEntry('s', VIP, [POD_A], { protocol: SCTP })])
+      .pods([pod('a', '10.0.0.11')])
+      .packet({ at: 0, from: CLIENT, to: VIP, protocol: SCTP, flags: SCTP_INIT, seq: 42 })
+      .packet({ at: 20, from: CLIENT, to: POD_A, protocol: SCTP, flags: SCTP_INIT, seq: 42 })
+      .packet({
+        at: 50,
+        from: VIP,
+        to: CLIENT,
+        protocol: SCTP,
+        flags: SCTP_INIT_ACK,
+        seq: 7,
+        ack: 42,
+      })
+      .finish();
+    expect(b.closed[0]).toMatchObject({ protocol: 'sctp', outcome: 'established' });
+  });
+});
+
+describe('conntrack', () => {
+  const opened = { event: EVENT_NEW, from: CLIENT, to: VIP, endpoint: POD_A, id: 1 } as const;
+
+  it('attributes by itself, and the packets that come later belong to the same connection', () => {
+    const b = bench().conntrack({ ...opened, at: 30_000, unreplied: true });
+    expect(b.said[0]).toMatchObject({
+      verdict: 'attributed',
+      timeSource: 'conntrack',
+      evidence: ['conntrack', 'rules', 'cluster'],
+    });
+    seenWhole(b, 10_000, 500).finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]?.evidence).toEqual(['conntrack', 'packets', 'rules', 'cluster']);
+  });
+
+  it('joins the connection that its packets opened', () => {
+    const b = seenWhole(bench(), 10_000, 500)
+      .conntrack({ ...opened, at: 3_000_000 })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({ timeSource: 'packet' });
+    expect(b.closed[0]?.evidence).toContain('conntrack');
+  });
+
+  it('and packets that name different endpoints are a conflict, and both are shown', () => {
+    const b = seenWhole(bench(), 10_000, 500, POD_B)
+      .conntrack({ ...opened, at: 30_000 })
+      .finish();
+    const [last] = b.closed;
+    expect(last).toMatchObject({ verdict: 'conflict', reason: 'conntrack-disagrees' });
+    expect(last?.claims?.map((c) => [c.evidence, c.backend.pod?.name])).toEqual([
+      ['conntrack', 'a'],
+      ['packets', 'b'],
+    ]);
+    expect(last).not.toHaveProperty('backend');
+    expect(b.summary.connections).toMatchObject({ seen: 1, conflict: 1, attributed: 0 });
+  });
+
+  it('tells reused tuples apart by NEW and DESTROY, although the id is the same', () => {
+    const b = bench()
+      .conntrack({ ...opened, at: 1_000_000 })
+      .conntrack({ ...opened, at: 5_000_000, event: EVENT_DESTROY, state: 'TIME_WAIT' })
+      .conntrack({ ...opened, at: 5_010_000, endpoint: POD_B })
+      .finish();
+    expect(b.closed.map((c) => c.backend?.pod?.name)).toEqual(['a', 'b']);
+    expect(new Set(b.closed.map((c) => c.connection)).size).toBe(2);
+  });
+
+  it('joins each of several reused tuples to its own SYN, though it is printed late', () => {
+    const b = bench();
+    for (let i = 0; i < 4; i++) seenWhole(b, i * 2_000_000, 100 + i, i % 2 === 0 ? POD_A : POD_B);
+    for (let i = 0; i < 4; i++) {
+      const endpoint = i % 2 === 0 ? POD_A : POD_B;
+      if (i > 0) {
+        const before = i % 2 === 0 ? POD_B : POD_A;
+        b.conntrack({ ...opened, at: 9_000_000 + i, event: EVENT_DESTROY, endpoint: before });
+      }
+      b.conntrack({ ...opened, at: 9_000_000 + i, endpoint });
+    }
+    b.finish();
+    expect(b.closed.map((c) => [c.backend?.pod?.name, c.evidence.length])).toEqual([
+      ['a', 4],
+      ['b', 4],
+      ['a', 4],
+      ['b', 4],
+    ]);
+  });
+
+  it('of whole seconds is not joined to one of several connections that fit, and says so', () => {
+    const b = bench()
+      .packet({ at: 100, from: CLIENT, to: VIP, seq: 1, print: 1 })
+      .packet({ at: 200, from: CLIENT, to: VIP, seq: 2, print: 2 })
+      .conntrack({ ...opened, at: 0, resolution: XML_SECOND })
+      .finish();
+    expect(b.notices).toContain('conntrack-time-too-coarse');
+    expect(b.summary.connections).toMatchObject({ seen: 2, attributed: 0 });
+  });
+
+  it('of whole seconds that tells a tuple twice in one second says that their order is unknown', () => {
+    const coarse = { resolution: XML_SECOND } as const;
+    const b = bench()
+      .conntrack({ ...opened, ...coarse, at: 0 })
+      .conntrack({ ...opened, ...coarse, at: 0, event: EVENT_DESTROY })
+      .conntrack({ ...opened, ...coarse, at: 0, endpoint: POD_B })
+      .finish();
+    expect(b.notices).toContain('reused-within-time-resolution');
+    expect(b.closed.map((c) => [c.backend?.pod?.name, c.timeUncertaintyNs])).toEqual([
+      ['a', XML_SECOND],
+      ['b', XML_SECOND],
+    ]);
+  });
+
+  it('told in two forms is one connection', () => {
+    const b = bench()
+      .conntrack({ ...opened, at: 200_000_000 })
+      .conntrack({ ...opened, at: 0, resolution: XML_SECOND })
+      .finish();
+    expect(b.summary.connections.seen).toBe(1);
+  });
+
+  it('told twice by the same file named twice is one connection', () => {
+    const b = bench()
+      .conntrack({ ...opened, at: 200_000 })
+      .conntrack({ ...opened, at: 200_000 })
+      .finish();
+    expect(b.summary.connections.seen).toBe(1);
+  });
+
+  it('states say what came of a connection', () => {
+    const rows: readonly [state: string, assured: boolean, outcome: string][] = [
+      ['SYN_RECV', false, 'established'],
+      ['ESTABLISHED', true, 'established'],
+      ['TIME_WAIT', true, 'established'],
+      ['CLOSE', false, 'refused'],
+    ];
+    for (const [state, assured, outcome] of rows) {
+      const b = bench()
+        .conntrack({ ...opened, at: 0, unreplied: true, state: 'SYN_SENT' })
+        .conntrack({ ...opened, at: 50, event: EVENT_UPDATE, state, assured })
+        .finish();
+      expect([state, b.closed[0]?.outcome]).toEqual([state, outcome]);
+    }
+  });
+
+  it('an entry that ends without an answer was not answered', () => {
+    const b = bench()
+      .conntrack({ ...opened, at: 0, unreplied: true, state: 'SYN_SENT' })
+      .conntrack({ ...opened, at: 9, event: EVENT_DESTROY, unreplied: true, state: 'SYN_SENT' })
+      .finish();
+    expect(b.closed[0]?.outcome).toBe('unanswered');
+  });
+
+  it('a translation that no known Service owns keeps its backend and says so', () => {
+    const b = bench()
+      .conntrack({ ...opened, at: 0, to: '10.96.0.99:80' })
+      .finish();
+    expect(b.closed[0]).toMatchObject({
+      verdict: 'unattributed',
+      reason: 'unknown-service-address',
+      backend: { pod: { name: 'a' } },
+    });
+  });
+
+  it('with nothing that could name a Service a translation is attributed all the same', () => {
+    const b = new Bench().conntrack({ ...opened, at: 0 }).finish();
+    expect(b.closed[0]).toMatchObject({ verdict: 'attributed', backend: { ip: '10.0.0.11' } });
+    expect(b.notices).toContain('endpoint-without-pod');
+  });
+
+  it('zones keep equal tuples apart', () => {
+    const b = bench()
+      .conntrack({ ...opened, at: 0, zone: 1 })
+      .conntrack({ ...opened, at: 5, zone: 2, endpoint: POD_B, id: 2 })
+      .finish();
+    expect(b.closed.map((c) => [c.zone, c.backend?.pod?.name])).toEqual([
+      [1, 'a'],
+      [2, 'b'],
+    ]);
+  });
+
+  it('a listing attributes a SYN that has waited for it', () => {
+    const b = bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 1 })
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 300_000_000, state: 'ESTABLISHED' })
+      .finish();
+    expect(b.closed[0]).toMatchObject({
+      verdict: 'attributed',
+      evidence: ['conntrack', 'rules', 'cluster'],
+      outcome: 'established',
+    });
+  });
+
+  it('an undated listing speaks for the newest connection of a tuple, at the end', () => {
+    const b = bench()
+      .conntrack({ ...opened, event: EVENT_LISTED, endpoint: POD_B })
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 1, print: 1 })
+      .packet({ at: 3 * SECOND, from: CLIENT, to: VIP, seq: 2, print: 2 })
+      .finish();
+    expect(b.closed.map((c) => [c.verdict, c.backend?.pod?.name])).toEqual([
+      ['unattributed', undefined],
+      ['attributed', 'b'],
+    ]);
+  });
+
+  it('an undated listing adds nothing to what its events told', () => {
+    const b = bench()
+      .conntrack({ ...opened, event: EVENT_LISTED })
+      .conntrack({ ...opened, at: 0 })
+      .finish();
+    expect(b.summary.connections.seen).toBe(1);
+  });
+
+  it('entries of the first listing of a live run were there before and are not counted as seen', () => {
+    const b = bench({ firstListingIsOld: true })
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 100 })
+      .conntrack({ ...opened, event: EVENT_DESTROY, at: 2 * SECOND })
+      .conntrack({ ...opened, at: 2 * SECOND + 20_000, endpoint: POD_B })
+      .finish();
+    expect(b.summary).toMatchObject({ existing: 1, connections: { seen: 1, attributed: 1 } });
+    expect(b.closed[0]?.backend?.pod?.name).toBe('b');
+  });
+
+  it('after a loss the table is listed again, and what began in the gap is found there', () => {
+    const b = bench({ firstListingIsOld: true })
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 100 })
+      .push({ type: 'loss', loss: { source: 'netlink', count: 1, detail: 'overrun' } })
+      .conntrack({ ...opened, event: EVENT_LISTED, at: SECOND })
+      .conntrack({
+        ...opened,
+        from: '10.0.0.1:50000',
+        event: EVENT_LISTED,
+        at: SECOND,
+        endpoint: POD_B,
+      })
+      .finish();
+    expect(b.closed.map((c) => [c.client.port, c.timeSource])).toEqual([[50_000, 'listing']]);
+    expect(b.summary.losses).toBe(1);
+  });
+});
+
+describe('what cannot be known is said with its reason', () => {
+  it('no evidence within the bound', () => {
+    const b = bench().packet({ at: 0, from: CLIENT, to: VIP, seq: 1 });
+    expect(b.said).toHaveLength(0);
+    b.tick(SECOND + 1);
+    expect(b.said[0]).toMatchObject({
+      verdict: 'unattributed',
+      reason: 'no-evidence',
+      outcome: 'unanswered',
+      evidence: [],
+    });
+  });
+
+  it('evidence that comes after the bound still counts', () => {
+    const b = bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 1 })
+      .tick(SECOND + 1)
+      .packet({ at: 900_000, from: CLIENT, to: POD_A, seq: 1 })
+      .finish();
+    expect(b.said.map((a) => a.verdict)).toEqual(['unattributed', 'attributed']);
+    expect(b.summary.connections).toMatchObject({ seen: 1, attributed: 1, reasons: {} });
+  });
+
+  it('a counted loss that covers the moment', () => {
+    const b = bench().packet({ at: 500, from: CLIENT, to: VIP, seq: 1 });
+    const second = 1_800_000_000n * 1_000_000_000n;
+    b.push({
+      type: 'loss',
+      loss: { source: 'ring', count: 3, from: second, to: second + 1_000n, detail: '3 packets' },
+    }).finish();
+    expect(b.closed[0]).toMatchObject({ verdict: 'unattributed', reason: 'lost' });
+    expect(b.summary).toMatchObject({ losses: 1, packets: { dropped: 3 } });
+  });
+
+  it('a Service without endpoints, as soon as the kernel rejects', () => {
+    const b = new Bench()
+      .services([serviceEntry('none', VIP, [], { action: 'reject' })])
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 1 })
+      .packet({ at: 90, from: CLIENT, to: VIP, seq: 1, icmp: [3, 3] });
+    expect(b.said[0]).toMatchObject({
+      verdict: 'unattributed',
+      reason: 'no-endpoints',
+      outcome: 'rejected',
+      service: { name: 'none' },
+    });
+  });
+
+  it('a rule that drops', () => {
+    const b = new Bench()
+      .services([serviceEntry('local', VIP, [], { action: 'drop' })])
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 1 })
+      .tick(2 * SECOND)
+      .finish();
+    expect(b.closed[0]).toMatchObject({ reason: 'filtered', outcome: 'unanswered' });
+  });
+});
+
+describe('outcomes', () => {
+  const translated = (): Bench =>
+    bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 1 })
+      .packet({ at: 20, from: CLIENT, to: POD_A, seq: 1 });
+
+  it('refused: the Pod resets the SYN', () => {
+    const b = translated()
+      .packet({ at: 40, from: VIP, to: CLIENT, flags: TCP_RST | TCP_ACK, ack: 2 })
+      .finish();
+    expect(b.closed[0]).toMatchObject({ verdict: 'attributed', outcome: 'refused' });
+  });
+
+  it('reset: after it was established, before both sides had finished', () => {
+    const b = seenWhole(bench(), 0, 1)
+      .packet({ at: 900, from: CLIENT, to: VIP, flags: TCP_RST })
+      .finish();
+    expect(b.closed[0]?.outcome).toBe('reset');
+  });
+
+  it('established: a RST after both sides had finished changes nothing', () => {
+    const b = seenWhole(bench(), 0, 1)
+      .packet({ at: 800, from: CLIENT, to: VIP, flags: TCP_FIN | TCP_ACK })
+      .packet({ at: 850, from: VIP, to: CLIENT, flags: TCP_FIN | TCP_ACK })
+      .packet({ at: 900, from: CLIENT, to: VIP, flags: TCP_RST })
+      .finish();
+    expect(b.closed[0]?.outcome).toBe('established');
+  });
+
+  it('unanswered: attributed, and nobody answered within the bound', () => {
+    const b = translated().tick(SECOND + 100);
+    expect(b.said.at(-1)).toMatchObject({ verdict: 'attributed', outcome: 'unanswered' });
+  });
+
+  it('open: the input ends before anything could be said', () => {
+    expect(translated().finish().closed[0]?.outcome).toBe('open');
+  });
+
+  it('a SYN sent again is one connection, and counted', () => {
+    const b = translated()
+      .packet({ at: SECOND, from: CLIENT, to: VIP, seq: 1, print: 99, ipid: 6 })
+      .packet({ at: SECOND + 20, from: CLIENT, to: POD_A, seq: 1, print: 99, ipid: 6 })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]?.retransmits).toBe(1);
+  });
+
+  it('a SYN sent again to another Pod is attributed to the one that answered, with a notice', () => {
+    const b = translated()
+      .packet({ at: SECOND, from: CLIENT, to: VIP, seq: 1, print: 99, ipid: 6 })
+      .packet({ at: SECOND + 20, from: CLIENT, to: POD_B, seq: 1, print: 99, ipid: 6 })
+      .packet({ at: SECOND + 40, from: POD_B, to: CLIENT, flags: SYN_ACK, seq: 4, ack: 2 })
+      .finish();
+    expect(b.closed[0]).toMatchObject({
+      verdict: 'attributed',
+      backend: { pod: { name: 'b' } },
+      outcome: 'established',
+      retransmits: 1,
+    });
+    expect(b.notices).toContain('retransmit-to-other-endpoint');
+  });
+});
+
+describe('UDP', () => {
+  const udp = (): Bench =>
+    new Bench()
+      .services([serviceEntry('dns', VIP, [POD_A, POD_B], { protocol: UDP })])
+      .pods([pod('a', '10.0.0.11'), pod('b', '10.0.0.12')]);
+  const query = (b: Bench, at: number, print: number, endpoint?: string): Bench => {
+    b.packet({ at, from: CLIENT, to: VIP, protocol: UDP, flags: 0, print });
+    if (endpoint !== undefined) {
+      b.packet({ at: at + 10, from: CLIENT, to: endpoint, protocol: UDP, flags: 0, print });
+    }
+    return b;
+  };
+  const answer = (b: Bench, at: number, endpoint: string): Bench =>
+    b
+      .packet({ at, from: endpoint, to: CLIENT, protocol: UDP, flags: 0, print: 1 })
+      .packet({ at: at + 5, from: VIP, to: CLIENT, protocol: UDP, flags: 0, print: 1 });
+
+  it('many datagrams from one port are one flow', () => {
+    const b = udp();
+    for (let i = 0; i < 50; i++) {
+      query(b, i * SECOND, 100 + i, POD_A);
+      answer(b, i * SECOND + 50, POD_A);
+    }
+    b.finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({ outcome: 'established', backend: { pod: { name: 'a' } } });
+  });
+
+  it('after an idle gap a new flow begins, with the endpoint that it was given', () => {
+    const b = query(udp(), 0, 1, POD_A);
+    query(b, 31 * SECOND, 2, POD_B).finish();
+    expect(b.closed.map((c) => c.backend?.pod?.name)).toEqual(['a', 'b']);
+  });
+
+  it('a flow ends early when its datagrams appear at another endpoint', () => {
+    const b = query(udp(), 0, 1, POD_A);
+    answer(b, 50, POD_A);
+    query(b, 5 * SECOND, 2, POD_B);
+    answer(b, 5 * SECOND + 50, POD_B).finish();
+    expect(b.closed.map((c) => [c.backend?.pod?.name, c.outcome])).toEqual([
+      ['a', 'established'],
+      ['b', 'established'],
+    ]);
+  });
+
+  it('a flow lasts as its conntrack entry does', () => {
+    const flow = { from: CLIENT, to: VIP, endpoint: POD_A, protocol: UDP, id: 3 } as const;
+    const b = query(udp(), 0, 1, POD_A).conntrack({ ...flow, at: 30_000, event: EVENT_NEW });
+    query(b, 100 * SECOND, 2, POD_A);
+    b.conntrack({ ...flow, at: 200 * SECOND, event: EVENT_DESTROY });
+    query(b, 201 * SECOND, 3, POD_B).finish();
+    expect(b.closed.map((c) => c.backend?.pod?.name)).toEqual(['a', 'b']);
+  });
+
+  it('the same payload from two clients is not mixed up', () => {
+    const b = udp();
+    const other = '10.0.0.2:40000';
+    b.packet({ at: 0, from: CLIENT, to: VIP, protocol: UDP, flags: 0, print: 9 });
+    b.packet({ at: 1, from: other, to: VIP, protocol: UDP, flags: 0, print: 9 });
+    b.packet({ at: 10, from: CLIENT, to: POD_A, protocol: UDP, flags: 0, print: 9 });
+    b.packet({ at: 11, from: other, to: POD_B, protocol: UDP, flags: 0, print: 9 });
+    b.finish();
+    expect(b.closed.map((c) => [c.client.ip, c.backend?.pod?.name])).toEqual([
+      ['10.0.0.1', 'a'],
+      ['10.0.0.2', 'b'],
+    ]);
+  });
+
+  it('an ICMP error from the Pod is a refusal', () => {
+    const b = query(udp(), 0, 1, POD_A)
+      .packet({ at: 50, from: CLIENT, to: VIP, protocol: UDP, icmp: [3, 3] })
+      .finish();
+    expect(b.closed[0]).toMatchObject({ verdict: 'attributed', outcome: 'refused' });
+  });
+});
+
+describe('the cluster and the rules over time', () => {
+  it('a Pod that takes over an address is not named for what came before', () => {
+    const b = new Bench()
+      .services([serviceEntry('web', VIP, [POD_A])])
+      .pods([pod('old', '10.0.0.11')]);
+    seenWhole(b, 0, 1);
+    b.push({
+      type: 'cluster',
+      time: 1_800_000_005n * 1_000_000_000n,
+      change: { op: 'delete', item: pod('old', '10.0.0.11') },
+    });
+    b.push({
+      type: 'cluster',
+      time: 1_800_000_006n * 1_000_000_000n,
+      change: { op: 'set', item: pod('new', '10.0.0.11') },
+    });
+    seenWhole(b, 7 * SECOND, 2).finish();
+    expect(b.closed.map((c) => c.backend?.pod?.name)).toEqual(['old', 'new']);
+  });
+
+  it('each connection is explained by the rules in force at its start', () => {
+    const b = bench();
+    seenWhole(b, 0, 1);
+    b.services([serviceEntry('renamed', VIP, [POD_A])], SECOND);
+    seenWhole(b, 2 * SECOND, 2).finish();
+    expect(b.closed.map((c) => c.service?.name)).toEqual(['web', 'renamed']);
+    expect(b.notices).toContain('rules-changed');
+  });
+});
+
+describe('what is no Service connection', () => {
+  it('is counted as direct or other, once, and not said', () => {
+    const b = bench();
+    for (const copy of [0, 10]) {
+      b.packet({ at: 100 + copy, from: CLIENT, to: POD_A, seq: 1 });
+      b.packet({ at: 300 + copy, from: CLIENT, to: '93.184.216.34:443', seq: 2 });
+    }
+    b.tick(100 * SECOND).finish();
+    expect(b.summary).toMatchObject({ direct: 1, other: 1, connections: { seen: 0 } });
+    expect(b.closed).toHaveLength(0);
+  });
+});
