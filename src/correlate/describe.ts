@@ -85,7 +85,12 @@ export function identify(state: State, c: Connection): string {
   if (c.id !== undefined) return c.id;
   const w = state.table.words;
   const at = state.table.at(c) + ORIGINAL;
-  let a = 0x811c9dc5 ^ c.protocol;
+  // Connections of one tuple told with one time (whole seconds, or a damaged input) differ by their order.
+  let ordinal = 0;
+  for (let o = state.table.older(c); o !== undefined; o = state.table.older(o)) {
+    if (o.time === c.time) ordinal++;
+  }
+  let a = 0x811c9dc5 ^ c.protocol ^ (ordinal << 8);
   let b = 0x9e3779b9 ^ Math.max(0, c.zone);
   for (let i = 0; i < T_DPORT + 1; i++) {
     a = Math.imul(a ^ (w[at + i] ?? 0), 0x01000193);

@@ -676,8 +676,9 @@ function answered(
   }
   if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
   // The client's side is where its handshake ends; the endpoint's side must do where that is not seen.
-  if (before ? c.answerTime === NEVER || !c.answeredBefore : c.answerTime === NEVER) {
-    if (time >= c.time) c.answerTime = time;
+  const opened = (c.bits & (SAW_PRE | SAW_POST)) !== 0 && time >= c.time;
+  if (opened && (c.answerTime === NEVER || (before && !c.answeredBefore))) {
+    c.answerTime = time;
     c.answeredBefore = before;
   }
   if (time > c.lastSeen) c.lastSeen = time;

@@ -62,7 +62,8 @@ export function judge(state: State, c: Connection): Judgement {
     }
     return j;
   }
-  const refusedByRules = c.byRules !== undefined && c.byRules.action !== 'dnat';
+  const refusedByRules =
+    c.byRules !== undefined && c.byRules.action !== 'dnat' && (c.bits & SAW_ANSWER) === 0;
   if ((c.bits & SETTLED) === 0 && !(refusedByRules && (c.bits & SAW_REFUSAL) !== 0)) return j;
   j.verdict = 'unattributed';
   if (refusedByRules) {

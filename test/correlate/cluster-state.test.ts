@@ -145,6 +145,16 @@ describe('who had an address', () => {
       ],
     ],
     [
+      'a Pod as terminating from when that was first said',
+      [
+        [10, set(b)],
+        [15, set(a)],
+        [20, set(pod('a', { deletedAt: stamp(40) }))],
+        [30, set(pod('a', { deletedAt: stamp(35) }))],
+      ],
+      [[25, 'b']],
+    ],
+    [
       'a terminating Pod if there is no other',
       [
         [10, set(a)],
