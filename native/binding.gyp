@@ -1,6 +1,6 @@
 {
-  # asan=1 builds the same sources under AddressSanitizer (test/native/asan.test.ts does).
-  "variables": { "asan%": 0 },
+  # whichpod_asan=1 builds the same sources under AddressSanitizer (test/native/asan.test.ts does).
+  "variables": { "whichpod_asan%": 0 },
   "targets": [
     {
       "target_name": "whichpod",
@@ -17,7 +17,7 @@
             "ldflags": ["-pthread"],
             "conditions": [
               [
-                "asan==1",
+                "whichpod_asan==1",
                 {
                   "cflags": ["-fsanitize=address", "-fno-omit-frame-pointer", "-g", "-O1"],
                   "ldflags": ["-fsanitize=address"],

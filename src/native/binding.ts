@@ -133,8 +133,9 @@ export const NETLINK_KIND_DATAGRAM = 0;
 /** Longer than the reader's buffer; only its beginning follows. */
 export const NETLINK_KIND_TRUNCATED = 1;
 /**
- * The socket's buffer overran and has been read empty since. Three words follow: messages dropped (0
- * where the kernel does not count), seconds and nanoseconds since when messages may be missing.
+ * The socket's buffer overran and has been read empty since. Three words follow: messages dropped (the
+ * kernel counts them a moment after it reports the overrun, so 0 is possible), then seconds and
+ * nanoseconds since when messages may be missing.
  */
 export const NETLINK_KIND_GAP = 2;
 
