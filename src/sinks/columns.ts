@@ -12,6 +12,8 @@ export interface Column extends Shape {
   readonly paint: 'result' | 'dim' | 'none';
   /** The cell's text, safe for a terminal; '' if there is nothing to say. */
   readonly cell: (a: Attribution) => string;
+  /** What is said instead where that does not fit; without it `cell` is cut. */
+  readonly brief?: (a: Attribution) => string;
 }
 
 /** Time of day, UTC, to the millisecond. */
@@ -29,10 +31,18 @@ function podOrAddress(peer: Peer | undefined, a: Attribution): string {
   return escapeText(namespace === a.service?.namespace ? name : `${namespace}/${name}`);
 }
 
+/** The same without namespace or port. */
+const podOrIp = (peer: Peer | undefined): string => escapeText(peer?.pod?.name ?? peer?.ip ?? '');
+
 function serviceOrAddress(a: Attribution): string {
   const { service, destination } = a;
   if (service?.name === undefined) return endpoint(destination);
   return escapeText(`${service.namespace ?? ''}/${service.name}:${destination.port}`);
+}
+
+function serviceName({ service, destination }: Attribution): string {
+  if (service?.name === undefined) return endpoint(destination);
+  return escapeText(`${service.name}:${destination.port}`);
 }
 
 /** Labels for what does not fit a column; every other reason is shown as it is. */
@@ -82,6 +92,7 @@ interface Options {
   readonly cut?: Cut;
   readonly paint?: Column['paint'];
   readonly optional?: boolean;
+  readonly brief?: Column['brief'];
 }
 
 const column = (
@@ -100,22 +111,26 @@ const column = (
   cut: options.cut ?? 'middle',
   paint: options.paint ?? 'none',
   cell,
+  ...(options.brief ? { brief: options.brief } : {}),
 });
 
+const CLIENT: Options = { brief: (a) => podOrIp(a.client) };
+const SERVICE: Options = { brief: serviceName };
+const POD: Options = { brief: (a) => podOrIp(a.backend) };
 const OPTIONAL: Options = { optional: true };
 
-/** Their usual widths add up to 80 columns for the essential ones; the others come as there is room. */
+/** The essential ones fill 80 columns when all have what they usually need; the others come as there is room. */
 export const TABLE: readonly Column[] = [
   column(5, 'TIME (UTC)', [12, 12, 12], (a) => (a.time === undefined ? '' : timeOfDay(a.time)), {
     paint: 'dim',
   }),
-  column(4, 'CLIENT', [8, 10, 60], (a) => podOrAddress(a.client, a)),
-  column(3, 'SERVICE', [10, 16, 70], serviceOrAddress),
-  column(1, 'POD', [12, 22, 80], (a) => podOrAddress(a.backend, a)),
-  column(2, 'RESULT', [10, 12, 20], result, { cut: 'end', paint: 'result' }),
+  column(4, 'CLIENT', [8, 12, 60], (a) => podOrAddress(a.client, a), CLIENT),
+  column(3, 'SERVICE', [10, 16, 70], serviceOrAddress, SERVICE),
+  column(1, 'POD', [12, 22, 80], (a) => podOrAddress(a.backend, a), POD),
+  column(2, 'RESULT', [11, 12, 20], result, { cut: 'end', paint: 'result' }),
   column(7, 'CHAIN', [12, 25, 60], endpointChain, OPTIONAL),
   column(6, 'EVID', [4, 4, 4], evidenceLetters, OPTIONAL),
-  column(8, 'LATENCY', [11, 11, 13], latencies, { optional: true, cut: 'end' }),
+  column(8, 'LATENCY', [10, 10, 13], latencies, { optional: true, cut: 'end' }),
   column(9, 'NODE', [8, 8, 40], (a) => node(a.backend), OPTIONAL),
 ];
 
@@ -128,20 +143,20 @@ export const WIDE: readonly Column[] = [
     { paint: 'dim', cut: 'end' },
   ),
   column(12, 'PROTO', [5, 5, 5], (a) => a.protocol, OPTIONAL),
-  column(4, 'CLIENT', [8, 16, 60], (a) => podOrAddress(a.client, a)),
+  column(4, 'CLIENT', [8, 16, 60], (a) => podOrAddress(a.client, a), CLIENT),
   column(14, 'FROM', [16, 16, 50], (a) => endpoint(a.client), OPTIONAL),
-  column(3, 'SERVICE', [10, 16, 70], serviceOrAddress),
+  column(3, 'SERVICE', [10, 16, 70], serviceOrAddress, SERVICE),
   column(15, 'TO', [16, 16, 50], (a) => endpoint(a.destination), OPTIONAL),
   column(16, 'VIA', [9, 9, 14], (a) => a.service?.via ?? '', OPTIONAL),
-  column(1, 'POD', [12, 22, 80], (a) => podOrAddress(a.backend, a)),
+  column(1, 'POD', [12, 22, 80], (a) => podOrAddress(a.backend, a), POD),
   column(13, 'BACKEND', [16, 16, 50], (a) => endpoint(a.backend), OPTIONAL),
   column(9, 'NODE', [8, 8, 40], (a) => node(a.backend), OPTIONAL),
-  column(2, 'RESULT', [10, 12, 20], result, { cut: 'end', paint: 'result' }),
+  column(2, 'RESULT', [11, 12, 20], result, { cut: 'end', paint: 'result' }),
   column(17, 'REASON', [12, 19, 24], (a) => a.reason ?? '', { optional: true, cut: 'end' }),
   column(
     7,
     'CHAIN PATH',
-    [25, 60, 200],
+    [25, 65, 200],
     (a) => escapeText(a.rules?.path.join('>') ?? ''),
     OPTIONAL,
   ),

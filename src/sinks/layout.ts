@@ -29,11 +29,18 @@ export function layOut(
   const widths = shapes.map((shape, i) => (included[i] ? wanted(shape, seen[i] ?? 0) : 0));
   if (available === undefined) return widths;
   // What nobody has filled yet goes first, then what is beyond the usual, then all but the least.
-  shrink(widths, available, (i) => Math.max(shapes[i]?.min ?? 0, seen[i] ?? 0));
-  shrink(widths, available, (i) => shapes[i]?.usual ?? 0);
-  shrink(widths, available, (i) => shapes[i]?.min ?? 0);
-  shrink(widths, available, () => 1);
+  const least = byRank(shapes).reverse();
+  shrink(widths, available, least, (i) => Math.max(shapes[i]?.min ?? 0, seen[i] ?? 0));
+  shrink(widths, available, least, (i) => shapes[i]?.usual ?? 0);
+  shrink(widths, available, least, (i) => shapes[i]?.min ?? 0);
+  shrink(widths, available, least, () => 1);
   return widths;
+}
+
+/** The columns' numbers, the most important first. */
+function byRank(shapes: readonly Shape[]): number[] {
+  const order = shapes.map((_, i) => i);
+  return order.sort((a, b) => (shapes[a]?.rank ?? 0) - (shapes[b]?.rank ?? 0));
 }
 
 function wanted(shape: Shape, seen: number): number {
@@ -44,11 +51,9 @@ function wanted(shape: Shape, seen: number): number {
 /** By rank: the first two always, essential ones while the least widths fit, others while the usual widths fit. */
 function choose(shapes: readonly Shape[], available: number): boolean[] {
   const included = shapes.map(() => false);
-  const order = shapes.map((_, i) => i);
-  order.sort((a, b) => (shapes[a]?.rank ?? 0) - (shapes[b]?.rank ?? 0));
   let least = -GAP;
   let usual = -GAP;
-  for (const i of order) {
+  for (const i of byRank(shapes)) {
     const shape = shapes[i];
     if (!shape) continue;
     const fits = shape.essential
@@ -62,21 +67,20 @@ function choose(shapes: readonly Shape[], available: number): boolean[] {
   return included;
 }
 
-/** Takes from the column that stands farthest above its floor until all fit or all stand on their floors. */
-function shrink(widths: number[], available: number, floor: (i: number) => number): void {
+/** Brings columns down to their floors, one after the other in this order, until all fit. */
+function shrink(
+  widths: number[],
+  available: number,
+  order: readonly number[],
+  floor: (i: number) => number,
+): void {
   let excess = total(widths) - available;
-  while (excess > 0) {
-    let best = -1;
-    let most = 0;
-    widths.forEach((width, i) => {
-      if (width > 0 && width - floor(i) > most) {
-        best = i;
-        most = width - floor(i);
-      }
-    });
-    if (best < 0) return;
-    widths[best] = (widths[best] ?? 0) - 1;
-    excess--;
+  for (const i of order) {
+    const width = widths[i] ?? 0;
+    const less = Math.min(excess, width - floor(i));
+    if (width === 0 || less <= 0) continue;
+    widths[i] = width - less;
+    excess -= less;
   }
 }
 

@@ -2,6 +2,7 @@ import type {
   Attribution,
   Backend,
   Claim,
+  Evidence,
   OutputEvent,
   Peer,
   PodRef,
@@ -50,15 +51,18 @@ const ndjson: Renderer = {
   end: () => '',
 };
 
+/**
+ * Names of evidence, verdicts and so on, connection ids and addresses are the machine's own text (address.ts
+ * makes canonical ASCII), so they need no look at each character; all that came from outside goes through `quote`.
+ */
 function attributionLine(type: 'attribution' | 'close', a: Attribution): string {
-  let s = `${PREFIX}${type}","connection":${quote(a.connection)}`;
+  let s = `${PREFIX}${type}","connection":"${a.connection}"`;
   if (a.time !== undefined) s += `,"time":"${time(a.time)}"`;
-  s += `,"timeSource":${quote(a.timeSource)}`;
-  s += number('timeUncertaintyNs', a.timeUncertaintyNs);
-  s += `,"protocol":${quote(a.protocol)}`;
-  s += number('zone', a.zone);
-  s += `,"client":${peer(a.client)}`;
-  s += `,"destination":${address(a.destination)}}`;
+  s += `,"timeSource":"${a.timeSource}"`;
+  if (a.timeUncertaintyNs !== undefined) s += number('timeUncertaintyNs', a.timeUncertaintyNs);
+  s += `,"protocol":"${a.protocol}"`;
+  if (a.zone !== undefined) s += number('zone', a.zone);
+  s += `,"client":${peer(a.client)}},"destination":${address(a.destination)}}`;
   if (a.service) s += `,"service":${service(a.service)}`;
   if (a.backend) s += `,"backend":${backend(a.backend)}`;
   if (a.source) s += `,"source":${address(a.source)}}`;
@@ -66,16 +70,15 @@ function attributionLine(type: 'attribution' | 'close', a: Attribution): string 
   if (a.interfaces) {
     s += group('interfaces', text('in', a.interfaces.in) + text('out', a.interfaces.out));
   }
-  s += `,"evidence":${list(a.evidence)}`;
-  s += `,"verdict":${quote(a.verdict)}`;
-  s += text('reason', a.reason);
-  s += `,"outcome":${quote(a.outcome)}`;
+  s += `,"evidence":${evidence(a.evidence)},"verdict":"${a.verdict}"`;
+  if (a.reason !== undefined) s += `,"reason":"${a.reason}"`;
+  s += `,"outcome":"${a.outcome}"`;
   if (a.claims && a.claims.length > 0) s += `,"claims":[${a.claims.map(claim).join(',')}]`;
   if (a.latency) {
     const { natNs, handshakeNs } = a.latency;
     s += group('latency', number('natNs', natNs) + number('handshakeNs', handshakeNs));
   }
-  s += number('retransmits', a.retransmits);
+  if (a.retransmits !== undefined) s += number('retransmits', a.retransmits);
   if (a.endTime !== undefined) s += `,"endTime":"${time(a.endTime)}"`;
   if (a.original) s += traffic('original', a.original);
   if (a.reply) s += traffic('reply', a.reply);
@@ -107,15 +110,31 @@ function summaryLine(summary: Summary): string {
   }).slice(1)}`;
 }
 
-/** Pods and rule paths are few and shared by many connections: each is written once and kept as long as it lives. */
+/**
+ * Pods, Services and rule paths are few, and many connections share them: each is written once and kept for as
+ * long as it lives.
+ */
 const podTexts = new WeakMap<PodRef, string>();
+const serviceTexts = new WeakMap<ServiceRef, string>();
 const ruleTexts = new WeakMap<RulePath, string>();
 
 function pod(ref: PodRef): string {
   let s = podTexts.get(ref);
   if (s === undefined) {
-    s = `{"namespace":${quote(ref.namespace)},"name":${quote(ref.name)}${text('uid', ref.uid)}${text('node', ref.node)}}`;
+    s = flat(
+      `{"namespace":${quote(ref.namespace)},"name":${quote(ref.name)}${text('uid', ref.uid)}${text('node', ref.node)}}`,
+    );
     podTexts.set(ref, s);
+  }
+  return s;
+}
+
+function service(ref: ServiceRef): string {
+  let s = serviceTexts.get(ref);
+  if (s === undefined) {
+    const names = `${text('namespace', ref.namespace)}${text('name', ref.name)}${text('portName', ref.portName)}`;
+    s = flat(`{${`${names},"via":"${ref.via}"}`.slice(1)}`);
+    serviceTexts.set(ref, s);
   }
   return s;
 }
@@ -123,35 +142,46 @@ function pod(ref: PodRef): string {
 function rules(path: RulePath): string {
   let s = ruleTexts.get(path);
   if (s === undefined) {
-    s = `{"mode":${quote(path.mode)}${text('backend', path.backend)},"path":${list(path.path)}${number('probability', path.probability)},"affinity":${path.affinity}}`;
+    s = flat(
+      `{"mode":"${path.mode}"${text('backend', path.backend)},"path":[${path.path.map(quote).join(',')}]${number('probability', path.probability)},"affinity":${path.affinity}}`,
+    );
     ruleTexts.set(path, s);
   }
   return s;
 }
 
-/** Without its closing brace: the caller may have more to add. */
+/** The same text in one piece: V8 keeps a concatenation as a tree until somebody needs its characters. */
+function flat(s: string): string {
+  PLAIN.test(s);
+  return s;
+}
+
+/** Without its closing brace, as `peer`: the caller may have more to add. */
 function address(at: { readonly ip: string; readonly port: number }): string {
-  return `{"ip":${quote(at.ip)}${number('port', at.port)}`;
+  return `{"ip":"${at.ip}","port":${at.port}`;
 }
 
 function peer(it: Peer): string {
-  let s = address(it);
-  if (it.pod) s += `,"pod":${pod(it.pod)}`;
-  return `${s}${text('node', it.node)}}`;
+  const s = `{"ip":"${it.ip}","port":${it.port}`;
+  if (it.pod === undefined) return it.node === undefined ? s : s + text('node', it.node);
+  return it.node === undefined
+    ? `${s},"pod":${pod(it.pod)}`
+    : `${s},"pod":${pod(it.pod)}${text('node', it.node)}`;
 }
 
 function backend(it: Backend): string {
   const s = peer(it);
-  return it.hostNetwork === undefined ? s : `${s.slice(0, -1)},"hostNetwork":${it.hostNetwork}}`;
+  return it.hostNetwork === undefined ? `${s}}` : `${s},"hostNetwork":${it.hostNetwork}}`;
 }
 
-function service(it: ServiceRef): string {
-  const fields = `${text('namespace', it.namespace)}${text('name', it.name)}${text('portName', it.portName)}${text('via', it.via)}`;
-  return `{${fields.slice(1)}}`;
+function evidence(list: readonly Evidence[]): string {
+  let s = '';
+  for (const it of list) s += s === '' ? `"${it}"` : `,"${it}"`;
+  return `[${s}]`;
 }
 
 function claim(it: Claim): string {
-  return `{"evidence":${quote(it.evidence)},"backend":${backend(it.backend)}}`;
+  return `{"evidence":"${it.evidence}","backend":${backend(it.backend)}}`;
 }
 
 function traffic(name: string, it: Traffic): string {
@@ -173,12 +203,6 @@ function number(name: string, value: number | undefined): string {
   return value === undefined || !Number.isFinite(value)
     ? ''
     : `,"${name}":${value === 0 ? 0 : value}`;
-}
-
-function list(values: readonly string[]): string {
-  let s = '[';
-  for (const value of values) s += s === '[' ? quote(value) : `,${quote(value)}`;
-  return `${s}]`;
 }
 
 const PLAIN = /^[ !#-[\]-~]*$/;

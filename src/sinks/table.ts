@@ -47,8 +47,14 @@ interface Said {
 }
 
 interface Row {
-  readonly cells: readonly string[];
+  readonly cells: readonly Cell[];
   readonly attribution: Attribution;
+}
+
+interface Cell {
+  readonly text: string;
+  /** What to say where `text` does not fit. */
+  readonly brief?: string;
 }
 
 /** One row a connection, in the order in which they were first seen. */
@@ -96,8 +102,9 @@ class Table implements Renderer {
           block = summaryBlock(event.summary, this.colors, this.options.columns());
           break;
       }
+      // After each event, so that the rows do not depend on how events were batched.
+      this.release(false);
     }
-    this.release(false);
     return this.print() + block;
   }
 
@@ -134,7 +141,6 @@ class Table implements Renderer {
       return;
     }
     this.held.set(id, { attribution, since: this.now, settled, closed });
-    if (this.held.size > MAX_HELD) this.release(false);
   }
 
   private tellChange(said: Said, attribution: Attribution): void {
@@ -168,12 +174,11 @@ class Table implements Renderer {
   }
 
   private addRow(attribution: Attribution, mark: string): void {
-    const cells = this.columns.map((column) => {
-      const text = column.cell(attribution) || NOTHING;
-      return column.paint === 'result' ? mark + text : text;
-    });
-    cells.forEach((cell, i) => {
-      this.seen[i] = Math.max(this.seen[i] ?? 0, displayWidth(cell));
+    const cells = this.columns.map((column, i): Cell => {
+      const said = column.cell(attribution) || NOTHING;
+      const text = column.paint === 'result' ? mark + said : said;
+      this.seen[i] = Math.max(this.seen[i] ?? 0, displayWidth(text));
+      return column.brief ? { text, brief: column.brief(attribution) } : { text };
     });
     this.rows.push({ cells, attribution });
   }
@@ -216,17 +221,17 @@ class Table implements Renderer {
 
   private header(): string {
     this.sinceHeader = 0;
-    const headers = this.columns.map(({ header }) => header);
+    const headers = this.columns.map(({ header }) => ({ text: header }));
     return this.line(headers, (_, cell) => this.colors.bold(cell));
   }
 
-  private line(cells: readonly string[], paint: (column: Column, cell: string) => string): string {
+  private line(cells: readonly Cell[], paint: (column: Column, cell: string) => string): string {
     const parts: string[] = [];
     let pad = '';
     this.columns.forEach((column, i) => {
       const width = this.widths[i] ?? 0;
       if (width === 0) return;
-      const text = shorten(cells[i] ?? '', width, column.cut);
+      const text = fitted(cells[i], width, column);
       // Padding goes before the next cell, so that no line ends in spaces.
       parts.push(pad, paint(column, text));
       pad = ' '.repeat(width - displayWidth(text) + GAP);
@@ -241,6 +246,12 @@ class Table implements Renderer {
     if (verdict === 'unattributed' || BAD.has(outcome)) return this.colors.red(cell);
     return this.colors.green(cell);
   }
+}
+
+function fitted(cell: Cell | undefined, width: number, { cut }: Column): string {
+  const text = cell?.text ?? '';
+  if (displayWidth(text) <= width) return text;
+  return shorten(cell?.brief ?? text, width, cut);
 }
 
 function whatIsSaid({ verdict, reason, backend, service, outcome }: Attribution): Said {

@@ -1,0 +1,34 @@
+import { Writable } from 'node:stream';
+
+/** Keeps what is written; with `stalled` it reads nothing until `resume()`, like a pipe that nobody empties. */
+export class Collector extends Writable {
+  private readonly chunks: Buffer[] = [];
+  private waiting: (() => void) | undefined;
+  private stalled: boolean;
+
+  constructor(stalled = false) {
+    super({ highWaterMark: 16_384 });
+    this.stalled = stalled;
+  }
+
+  get text(): string {
+    return Buffer.concat(this.chunks).toString('utf8');
+  }
+
+  get lines(): string[] {
+    return this.text.split('\n').slice(0, -1);
+  }
+
+  resume(): void {
+    this.stalled = false;
+    const { waiting } = this;
+    this.waiting = undefined;
+    waiting?.();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.chunks.push(chunk);
+    if (this.stalled) this.waiting = done;
+    else done();
+  }
+}
