@@ -85,17 +85,6 @@ export function entriesOf(rows: C.ConntrackRows): Entry[] {
   return entries;
 }
 
-/** Numbers in [0, 1) that are the same in every run (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 0x1_0000_0000;
-  };
-}
-
 /** A copy with a few random changes: bytes replaced, stretches removed, doubled or moved. */
 export function mutate(bytes: Uint8Array, random: () => number): Uint8Array {
   let out = Array.from(bytes);

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ConntrackXmlReader } from '../../../src/decode/conntrack/xml.js';
 import { EVENT_DESTROY, EVENT_LISTED, EVENT_NEW } from '../../../src/model/conntrack.js';
-import { type Entry, entriesOf, mutate, recording, recordings, seeded } from './entries.js';
+import { seeded } from '../../support/seeded.js';
+import { type Entry, entriesOf, mutate, recording, recordings } from './entries.js';
 import { referenceRead } from './reference.js';
 
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'latin1'));
