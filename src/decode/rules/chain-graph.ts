@@ -1,6 +1,6 @@
 import { formatAddress, parseAddress } from '../../model/address.js';
 import { protocolNumber } from '../../model/packet.js';
-import type { Table } from '../../model/ruleset.js';
+import type { Chain, Table } from '../../model/ruleset.js';
 import {
   FREE_TEXT,
   LONG_OPTION,
@@ -95,90 +95,102 @@ const TERMINAL = new Set([
 /** kube-proxy's comment on a rule that refuses what has no endpoint (proxier.go, all versions). */
 const REFUSED = /^(\S+) has no (?:local )?endpoints$/;
 
-/** A node while its chain is read; until `leads` is set nothing leads into it, so a loop ends there. */
+/** A node while its chain is read; until `matters` is set nothing leads into it, so a loop ends there. */
 interface OpenNode extends ChainNode {
   steps: Step[];
   affinity: boolean;
   repeats: boolean;
   comment: string | undefined;
-  /** Leads to a DNAT or a refusal. */
-  leads: boolean;
+  /** Leads to a DNAT or a refusal, or ends the walk of what it is for. */
+  matters: boolean;
   /** The chain that was last seen to lead here. */
   from: ChainNode | undefined;
 }
 
+function openNode(name: string): OpenNode {
+  return {
+    name,
+    steps: NO_STEPS,
+    affinity: false,
+    repeats: false,
+    comment: undefined,
+    matters: false,
+    from: undefined,
+  };
+}
+
+/** Shared by chains without steps. */
+const NO_STEPS: Step[] = [];
+
+/** Most chains have one step, for which an array that is made to grow would be far too large. */
+function push(node: OpenNode, step: Step): void {
+  if (node.steps.length === 0) node.steps = [step];
+  else node.steps.push(step);
+}
+
 /** The chains of a table, each read when first asked for. */
 export class ChainGraph {
-  private readonly table: Table;
-  private readonly nodes = new Map<string, OpenNode>();
+  /** A chain that has not been read yet, or its node. */
+  private readonly nodes: Map<string, Chain | OpenNode>;
   /** One a depth: a chain is entered while the rule that leads to it is being read. */
   private readonly readers: StepReader[] = [];
 
   constructor(table: Table) {
-    this.table = table;
+    this.nodes = new Map(table.chains);
   }
 
   /** The node of a chain; `undefined` if it does not exist or nothing in it matters. */
   node(name: string): ChainNode | undefined {
     const node = this.find(name, 0);
-    return node?.leads ? node : undefined;
+    return node?.matters ? node : undefined;
   }
 
   private find(name: string, depth: number): OpenNode | undefined {
     const known = this.nodes.get(name);
-    if (known) return known;
-    const chain = this.table.chains.get(name);
-    if (!chain || depth > MAX_CHAIN_DEPTH) return undefined;
-    const node: OpenNode = {
-      name,
-      steps: [],
-      affinity: false,
-      repeats: false,
-      comment: undefined,
-      leads: false,
-      from: undefined,
-    };
+    if (known === undefined || 'matters' in known) return known;
+    if (depth > MAX_CHAIN_DEPTH) return undefined;
+    const node = openNode(name);
     this.nodes.set(name, node);
     this.readers[depth] ??= new StepReader();
     const read = this.readers[depth];
-    let leads = false;
-    forEachText(chain, (text) => {
-      if (!read.rule(text)) return;
+    let matters = false;
+    forEachText(known, (text, start, end) => {
+      if (!read.rule(text, start, end)) return;
       node.comment ??= read.comment;
-      leads = this.add(node, read, depth) || leads;
+      matters = this.add(node, read, depth) || matters;
     });
-    node.leads = leads;
+    node.matters = matters;
     return node;
   }
 
-  /** Adds what a rule does to a node; whether it leads to a DNAT or a refusal. */
+  /** Adds what a rule does to a node; whether that makes the chain matter. */
   private add(node: OpenNode, read: StepReader, depth: number): boolean {
     const { target } = read;
     if (TERMINAL.has(target)) {
       const to = target === 'DNAT' ? readDestination(read.destination) : undefined;
       const refuses =
         (target === 'REJECT' || target === 'DROP') && REFUSED.test(read.comment ?? '');
-      if (to) node.steps.push(read.step('dnat', undefined, to));
-      else if (refuses) node.steps.push(read.step(target === 'REJECT' ? 'reject' : 'drop'));
-      else node.steps.push(read.step('end'));
+      if (to) push(node, read.step('dnat', undefined, to));
+      else if (refuses) push(node, read.step(target === 'REJECT' ? 'reject' : 'drop'));
+      else push(node, read.step('end'));
       node.affinity ||= read.affinity;
-      return to !== undefined || refuses;
+      return to !== undefined || refuses || !read.conditional;
     }
     if (target === 'RETURN') {
-      node.steps.push(read.step('return'));
+      push(node, read.step('return'));
       return false;
     }
     if (target === 'KUBE-MARK-DROP') {
       if (!REFUSED.test(read.comment ?? '')) return false;
-      node.steps.push(read.step('mark-drop'));
+      push(node, read.step('mark-drop'));
       return true;
     }
     const to = this.find(target, depth + 1);
-    if (!to?.leads) return false;
+    if (!to?.matters) return false;
     node.repeats ||= to.from === node;
     to.from = node;
     node.affinity ||= read.affinity;
-    node.steps.push(read.step(read.goto ? 'goto' : 'jump', to));
+    push(node, read.step(read.goto ? 'goto' : 'jump', to));
     return true;
   }
 }
@@ -195,7 +207,7 @@ class StepReader {
   private address: string | undefined;
   private local = false;
   private ports: readonly number[] | undefined;
-  private conditional = false;
+  conditional = false;
   private stored = -1;
   comment: string | undefined;
   affinity = false;
@@ -204,7 +216,7 @@ class StepReader {
   destination = '';
 
   /** false: the rule has no target, or is for no protocol that Services have. */
-  rule(text: string): boolean {
+  rule(text: string, start: number, end: number): boolean {
     this.protocol = 0;
     this.address = undefined;
     this.local = false;
@@ -217,7 +229,7 @@ class StepReader {
     this.target = '';
     this.destination = '';
     const { tokens } = this;
-    tokens.read(text);
+    tokens.read(text, start, end);
     let negated = false;
     for (let i = 0; i < tokens.length; i++) {
       const sort = tokens.sort(i);

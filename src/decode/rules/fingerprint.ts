@@ -9,8 +9,8 @@ import { forEachText } from './saved-rules.js';
 export function rulesFingerprint(rules: IptablesRules): string {
   let a = 0x811c_9dc5;
   let b = 0x0102_0304;
-  const add = (text: string): void => {
-    for (let i = 0; i < text.length; i++) {
+  const add = (text: string, start = 0, end = text.length): void => {
+    for (let i = start; i < end; i++) {
       const c = text.charCodeAt(i);
       a = Math.imul(a ^ c, 0x0100_0193);
       b = Math.imul(b ^ c, 0x01ab_cdef);

@@ -159,6 +159,8 @@ interface Building {
   seen: Set<string> | undefined;
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 class Walk {
   exhausted = false;
   private steps = 0;
@@ -277,13 +279,9 @@ class Walk {
       const { entry, routes } = building;
       const to = port ?? entry.port;
       if (this.repeats > 0) building.seen ??= new Set(routes.map(routeKey));
-      const rule: RulePath = {
-        mode: 'iptables',
-        ...(this.backend !== undefined && { backend: this.backend }),
-        path,
-        ...(!affinity && !Number.isNaN(probability) && { probability: this.rounded(probability) }),
-        affinity,
-      };
+      const rule: Mutable<RulePath> = { mode: 'iptables', path, affinity };
+      if (this.backend !== undefined) rule.backend = this.backend;
+      if (!affinity && !Number.isNaN(probability)) rule.probability = this.rounded(probability);
       const route: EndpointRoute = { ip, port: to, rule };
       if (building.seen) {
         const key = routeKey(route);

@@ -23,16 +23,19 @@ const ESCAPED = 2;
 export class Tokens {
   length = 0;
   private text = '';
+  private end = 0;
+  private plain = true;
   private starts = new Uint32Array(64);
   private ends = new Uint32Array(64);
   private kinds = new Uint8Array(64);
 
-  read(text: string): void {
+  /** Reads the part of `text` from `from` to `to`; its beginning is not copied out of it. */
+  read(text: string, from = 0, to = text.length): void {
     this.text = text;
+    this.end = to;
     this.length = 0;
-    const size = text.length;
-    let at = 0;
-    while (at < size) {
+    let at = from;
+    while (at < to) {
       let c = text.charCodeAt(at);
       if (c === SPACE || c === TAB) {
         at++;
@@ -40,17 +43,19 @@ export class Tokens {
       }
       const start = at;
       if (c === QUOTE) {
-        at = this.quoted(start);
+        at = this.endOfString(start);
+        if (this.plain) this.add(start + 1, at - 1, QUOTED);
+        else this.add(start, at, ESCAPED);
         continue;
       }
       while (c !== SPACE && c !== TAB && c !== QUOTE) {
         at++;
-        if (at === size) break;
+        if (at === to) break;
         c = text.charCodeAt(at);
       }
-      if (c === QUOTE && at < size) {
+      if (c === QUOTE && at < to) {
         // A quote inside a word: what follows it up to its partner belongs to the word.
-        at = endOfString(text, at);
+        at = this.endOfString(at);
         this.add(start, at, ESCAPED);
       } else {
         this.add(start, at, PLAIN);
@@ -58,13 +63,22 @@ export class Tokens {
     }
   }
 
-  private quoted(start: number): number {
-    const end = endOfString(this.text, start);
-    const slash = this.text.indexOf('\\', start + 1);
-    const open = end === this.text.length && this.text.charCodeAt(end - 1) !== QUOTE;
-    if (open || end - start < 2 || (slash >= 0 && slash < end)) this.add(start, end, ESCAPED);
-    else this.add(start + 1, end - 1, QUOTED);
-    return end;
+  /**
+   * The place after the quote that closes the string opened at `open`, or the end; sets `plain` if the
+   * string is closed and has no backslash.
+   */
+  private endOfString(open: number): number {
+    this.plain = true;
+    for (let at = open + 1; at < this.end; at++) {
+      const c = this.text.charCodeAt(at);
+      if (c === QUOTE) return at + 1;
+      if (c === BACKSLASH) {
+        this.plain = false;
+        at++;
+      }
+    }
+    this.plain = false;
+    return this.end;
   }
 
   private add(start: number, end: number, kind: number): void {
@@ -122,16 +136,6 @@ function grown(column: Uint32Array): Uint32Array<ArrayBuffer> {
   const larger = new Uint32Array(column.length * 2);
   larger.set(column);
   return larger;
-}
-
-/** The place after the quote that closes the string opened at `open`, or the end of the text. */
-function endOfString(text: string, open: number): number {
-  for (let at = open + 1; at < text.length; at++) {
-    const c = text.charCodeAt(at);
-    if (c === BACKSLASH) at++;
-    else if (c === QUOTE) return at + 1;
-  }
-  return text.length;
 }
 
 function unquoted(raw: string): string {

@@ -63,9 +63,11 @@ export class SavedRules {
     return rules;
   }
 
-  /** The texts of a chain's rules, from its first; makes no objects. */
-  forEachText(first: number | undefined, visit: (text: string) => void): void {
-    for (let id = first ?? NONE; id !== NONE; id = this.next[id] ?? NONE) visit(this.textOf(id));
+  /** Where the texts of a chain's rules are, from its first; makes no objects. */
+  forEachText(first: number | undefined, visit: VisitText): void {
+    for (let id = first ?? NONE; id !== NONE; id = this.next[id] ?? NONE) {
+      visit(this.texts[this.text[id] ?? 0] ?? '', this.start[id] ?? 0, this.end[id] ?? 0);
+    }
   }
 
   textOf(id: number): string {
@@ -165,7 +167,7 @@ export class SavedChain implements Chain {
     this.made = undefined;
   }
 
-  forEachText(visit: (text: string) => void): void {
+  forEachText(visit: VisitText): void {
     this.all.forEachText(this.first, visit);
   }
 
@@ -175,8 +177,14 @@ export class SavedChain implements Chain {
   }
 }
 
-/** The texts of a chain's rules in order, without making an object of each where that can be helped. */
-export function forEachText(chain: Chain, visit: (text: string) => void): void {
+/** Is given a text in which a rule reaches from `start` to `end`. */
+type VisitText = (text: string, start: number, end: number) => void;
+
+/**
+ * The texts of a chain's rules in order, where they lie: reading characters of a string that was cut
+ * out of another costs V8 several times as much.
+ */
+export function forEachText(chain: Chain, visit: VisitText): void {
   if (chain instanceof SavedChain) chain.forEachText(visit);
-  else for (const rule of chain.rules) visit(rule.text);
+  else for (const { text } of chain.rules) visit(text, 0, text.length);
 }

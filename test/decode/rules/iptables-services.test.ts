@@ -479,6 +479,11 @@ describe('the walk', () => {
     ['after a condition', ['-A PREROUTING -i eth0 -j KUBE-SERVICES'], 2],
     ['with goto', ['-A PREROUTING -g KUBE-SERVICES'], 2],
     ['behind an ACCEPT for all', ['-A PREROUTING -j ACCEPT', JUMPS[0] ?? ''], 0],
+    [
+      'behind a chain that accepts all',
+      ['-A PREROUTING -j STOP', '-A STOP -j ACCEPT', JUMPS[0] ?? ''],
+      0,
+    ],
     ['behind an ACCEPT for some', ['-A PREROUTING -s 10.0.0.0/8 -j ACCEPT', JUMPS[0] ?? ''], 2],
     ['behind a RETURN', ['-A PREROUTING -j RETURN', JUMPS[0] ?? ''], 0],
     [
