@@ -59,7 +59,7 @@ export interface Step {
  * `mark-drop`: marked in nat to be dropped in filter, while the walk goes on (Kubernetes up to 1.24).
  * `end`: leaves the table without a DNAT to one endpoint.
  */
-export type StepKind =
+type StepKind =
   | 'jump'
   | 'goto'
   | 'dnat'
