@@ -1,27 +1,9 @@
 #!/usr/bin/env node
 import { EXIT, explainError } from './cli/exit.js';
+import { interruption } from './cli/interruption.js';
 import type { Io } from './cli/io.js';
 import { commands } from './cli/load.js';
 import { runCli } from './cli/program.js';
-
-/** npm passes a Ctrl-C on to a child that the terminal has told already: within this time it is the same one. */
-const SAME_KEYPRESS_MS = 300;
-
-/** Aborts on the first signal, for a clean end; the second one ends the process at once. */
-function interruption(): AbortSignal {
-  const controller = new AbortController();
-  let first = 0;
-  const interrupt = (): void => {
-    if (!controller.signal.aborted) {
-      first = Date.now();
-      controller.abort();
-    } else if (Date.now() - first > SAME_KEYPRESS_MS) {
-      process.exit(EXIT.interrupted);
-    }
-  };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
-  return controller.signal;
-}
 
 function processIo(): Io {
   const { stdout, stderr } = process;
@@ -41,7 +23,7 @@ function processIo(): Io {
     env: process.env,
     platform: process.platform,
     uid: process.geteuid?.(),
-    signal: interruption(),
+    signal: interruption(process, () => process.exit(EXIT.interrupted), Date.now),
     onExit: (undo) => process.once('exit', undo),
     now: () => BigInt(Date.now()) * 1_000_000n,
   };

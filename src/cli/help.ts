@@ -1,9 +1,9 @@
 /** Examples and explanations at the end of each command's help. */
 export const PROGRAM_HELP = `
 Examples:
-  $ whichpod demo                see it work on this machine, without a cluster
-  $ whichpod live                attribute this node's connections as they happen
-  $ whichpod replay recording/   the same from recordings
+  $ whichpod demo               see it work on this machine, without a cluster
+  $ whichpod live               attribute this node's connections as they happen
+  $ whichpod replay recording/  the same from recordings
 
 Exit codes: 0 done; 1 found what --fail-on asked for; 2 wrong usage or unusable
 input; 3 a permission is missing; 130 interrupted; 70 a fault in whichpod.

@@ -187,7 +187,7 @@ function oneOf<T extends string>(option: string, text: string, allowed: readonly
 function objectName(option: string, text: string): ObjectName {
   const m = /^([^/]+)\/([^/]+)$/.exec(text);
   if (!m) {
-    throw wrong(option, text, 'no NAMESPACE/NAME', `write for instance default/${text || 'nginx'}`);
+    throw wrong(option, text, 'no NAMESPACE/NAME', 'write for instance default/nginx');
   }
   return { namespace: m[1] ?? '', name: m[2] ?? '' };
 }

@@ -22,7 +22,7 @@ export function displayWidth(text: string): number {
 }
 
 const segmenter = new Intl.Segmenter();
-export const ELLIPSIS = '…';
+const ELLIPSIS = '…';
 
 /** The most leading (or trailing) whole characters of escaped text that fit into `width` columns. */
 function outermost(text: string, width: number, fromEnd: boolean): string {

@@ -5,7 +5,7 @@ import { UsageError } from '../model/problem.js';
  * How much written text may wait for a slow reader. 16 MiB is some 25,000 connections: seconds of a busy
  * node, and little beside the memory of the process.
  */
-export const MAX_PENDING_BYTES = 16 * 1024 * 1024;
+const MAX_PENDING_BYTES = 16 * 1024 * 1024;
 
 /** What Node says when the reader of a pipe or socket has gone, or the stream was ended by its owner. */
 const READER_LEFT = new Set([
