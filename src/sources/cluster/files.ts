@@ -54,5 +54,7 @@ async function load(file: string): Promise<Uint8Array> {
 
 function unreadable(path: string, error: unknown): UsageError {
   const why = error instanceof Error ? error.message : String(error);
-  return new UsageError(`${path}: cannot be read (${why}); name a file or folder of kubectl's JSON`);
+  return new UsageError(
+    `${path}: cannot be read (${why}); name a file or folder of kubectl's JSON`,
+  );
 }

@@ -88,7 +88,7 @@ class Reflector {
 
   constructor(options: ReflectorOptions) {
     this.options = options;
-    this.backoff = new Backoff(options.timing.random);
+    this.backoff = new Backoff(() => options.timing.random());
     this.resource = RESOURCES[options.kind];
     this.completeUntil = options.timing.now();
   }
