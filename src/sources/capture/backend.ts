@@ -32,11 +32,7 @@ export function chooseCapture(choice: BackendChoice, options: CaptureOptions): C
     const load = loadAddon();
     if (load.ok) return { backend: 'ring', events: captureRing(options) };
     if (choice === 'ring') throw new UsageError(load.reason);
-    return { backend: 'cap', fallback: load.reason, events: capture(options) };
+    return { backend: 'cap', fallback: load.reason, events: captureCap(options) };
   }
-  return { backend: 'cap', events: capture(options) };
-}
-
-function capture(options: CaptureOptions): Observable<InputEvent> {
-  return captureCap(options.tunnels === undefined ? {} : { tunnels: options.tunnels });
+  return { backend: 'cap', events: captureCap(options) };
 }

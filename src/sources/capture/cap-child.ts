@@ -100,9 +100,9 @@ function whyNotOpen(error: unknown): 'permission' | 'other' {
 }
 
 async function open(filter: string, snaplen: number): Promise<void> {
-  let cap: typeof import('cap');
+  let Cap: typeof import('cap')['Cap'];
   try {
-    cap = await import('cap');
+    Cap = (await import('cap')).default.Cap;
   } catch (error) {
     fail('missing', error);
     return;
@@ -113,7 +113,7 @@ async function open(filter: string, snaplen: number): Promise<void> {
   });
   // The listener below refers to it for as long as cap may write into it.
   const frame = Buffer.alloc(FRAME_BYTES);
-  const capture = new cap.Cap();
+  const capture = new Cap();
   try {
     capture.on('packet', (length) => outbox.add(frame, Math.min(length, frame.length)));
     const linkType = capture.open(DEVICE, filter, KERNEL_BUFFER_BYTES, frame);

@@ -10,10 +10,9 @@ import type { Nanos } from '../../model/time.js';
 import { wallClock } from '../wall-clock.js';
 import { FRAME_HEADER_BYTES, type FromChild, type ToChild } from './cap-messages.js';
 import { SNAPLEN } from './filter.js';
+import type { CaptureOptions } from './ring.js';
 
-export interface CapOptions {
-  /** As in `CaptureOptions`. */
-  readonly tunnels?: boolean;
+export interface CapOptions extends Pick<CaptureOptions, 'tunnels' | 'onOpen'> {
   /** The child's script, where it does not lie beside this file in compiled form. */
   readonly child?: string;
   /** The first wait before a restart. */
@@ -59,6 +58,8 @@ const WELL_MS = 60_000;
 const STDERR_BYTES = 2_000;
 /** libpcap's or cap's usual complaints that explain nothing. */
 const HARMLESS = /^Warning: .*no IPv4 address assigned/;
+/** The line of a stack trace or an abort that says what went wrong. */
+const TELLING = /error|assert/i;
 
 /** The lowest common denominator of SLL: `any` of every libpcap that cap can be built with. */
 const EXPECTED_LINK = 'LINKTYPE_LINUX_SLL';
@@ -167,6 +168,7 @@ class ChildKeeper {
       return;
     }
     const now = wallClock();
+    if (!this.everOpened) this.options.onOpen?.();
     this.everOpened = true;
     this.openedAtMs = Date.now();
     if (this.gapFrom !== undefined) {
@@ -200,7 +202,8 @@ class ChildKeeper {
     this.child = undefined;
     const now = wallClock();
     const said = stderr.split('\n').filter((line) => line !== '' && !HARMLESS.test(line));
-    const why = said.length === 0 ? how : `${how}: ${said.at(-1)}`;
+    const telling = said.find((line) => TELLING.test(line)) ?? said.at(-1);
+    const why = telling === undefined ? how : `${how}: ${telling}`;
     if (!this.everOpened && ++this.falseStarts === MAX_FALSE_STARTS) {
       this.subscriber.error(new Error(`cap’s process ended before it captured anything (${why})`));
       return;

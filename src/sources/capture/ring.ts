@@ -42,6 +42,8 @@ export interface CaptureOptions {
   readonly node?: string;
   /** Whether VXLAN and Geneve datagrams are captured too; see filter.ts. */
   readonly tunnels?: boolean;
+  /** Called once, when from then on every packet is captured. */
+  readonly onOpen?: () => void;
 }
 
 export interface RingSize {
@@ -110,6 +112,7 @@ export function captureRing(
     const opened = new BatchReader(ring, options, subscriber);
     reader = opened;
     const timer = setInterval(() => opened.check(), CHECK_MS);
+    options.onOpen?.();
     return () => {
       clearInterval(timer);
       ring.close();

@@ -217,13 +217,15 @@ class BatchReader {
 
   private gap(header: Uint32Array, at: number): void {
     const body = at + NETLINK_HEADER_WORDS;
-    const from = nanosOf(header[body + 1] ?? 0, header[body + 2] ?? 0);
+    // The reader says when it woke, and it may have overrun before.
+    const woke = nanosOf(header[body + 1] ?? 0, header[body + 2] ?? 0);
+    const from = woke - BigInt(WAKE_LATENESS_NS);
     const to = nanosOf(header[at + NETLINK_SECONDS] ?? 0, header[at + NETLINK_NANOSECONDS] ?? 0);
     this.lose({
       source: 'netlink',
       count: Math.max(1, header[body] ?? 0),
       from,
-      to: to > from ? to : from,
+      to: to > from ? to : woke,
       detail: 'conntrack events overran the socket’s buffer; the table is listed again',
     });
     this.list();
