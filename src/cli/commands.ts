@@ -39,7 +39,7 @@ export interface LiveRequest {
 }
 
 /** Where neither is given: the default kubeconfig, else the cluster that we run in, else none. */
-export interface ClusterRequest {
+interface ClusterRequest {
   readonly kubeconfig?: string;
   readonly context?: string;
 }

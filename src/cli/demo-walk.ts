@@ -1,9 +1,9 @@
-import { formatEndpoint } from '../model/address.js';
-import { IptablesSaveReader } from '../decode/rules/iptables-save.js';
 import { serviceChainHash } from '../decode/rules/chain-names.js';
-import type { Chain, Rule, Table } from '../model/ruleset.js';
+import { IptablesSaveReader } from '../decode/rules/iptables-save.js';
 import type { Lab } from '../lab/lab.js';
 import { TUTORIAL_CLIENT } from '../lab/tutorial.js';
+import { formatEndpoint } from '../model/address.js';
+import type { Chain, Rule, Table } from '../model/ruleset.js';
 import type { Io } from './io.js';
 
 /** The tutorial's request went to this Pod; the kernel rolls dice, so ours may take some tries. */
@@ -66,8 +66,7 @@ function steps(before: Table | undefined, after: Table | undefined, clusterIP: s
   const services = after?.chains.get('KUBE-SERVICES');
   const dispatch =
     services?.rules.findIndex(
-      (rule) =>
-        rule.target?.name.startsWith('KUBE-SVC-') === true && rule.text.includes(clusterIP),
+      (rule) => rule.target?.name.startsWith('KUBE-SVC-') === true && rule.text.includes(clusterIP),
     ) ?? -1;
   const first = services === undefined || dispatch < 0 ? undefined : add(services, dispatch);
   const balancing = after?.chains.get(first?.target?.name ?? '');

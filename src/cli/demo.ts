@@ -14,7 +14,6 @@ import { showWalk } from './demo-walk.js';
 import { EXIT } from './exit.js';
 import type { Io } from './io.js';
 import { parseEvent } from './parse-event.js';
-import { run as replay } from './replay.js';
 import { Shown } from './shown.js';
 
 const DEFAULT_REQUESTS = 12;
@@ -35,7 +34,8 @@ export async function run(request: DemoRequest, io: Io): Promise<number> {
     io.stderr.write(
       `No node can be built here (${unavailable}; it takes Linux and root), so this replays a recording of one: ${RECORDING}\n\n`,
     );
-    return replay({ output: request.output, inputs: [{ path: RECORDING }] }, io);
+    const replay = await import('./replay.js');
+    return replay.run({ output: request.output, inputs: [{ path: RECORDING }] }, io);
   }
   io.onExit(closeLabsSync);
   const started = io.now();
@@ -123,13 +123,7 @@ class LiveInNode {
   private child: ReturnType<typeof spawn> | undefined;
   private settle: () => void = () => undefined;
 
-  constructor(
-    lab: Lab,
-    objects: string,
-    count: number,
-    io: Io,
-    say: (event: OutputEvent) => void,
-  ) {
+  constructor(lab: Lab, objects: string, count: number, io: Io, say: (event: OutputEvent) => void) {
     this.lab = lab;
     this.objects = objects;
     this.count = count;

@@ -2,7 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { Nanos } from '../model/time.js';
 
 /** Environment variables; those that whichpod itself looks at have names here. */
-export interface Environment {
+interface Environment {
   readonly NO_COLOR?: string | undefined;
   readonly TERM?: string | undefined;
   /** This node's name, as the downward API sets it. */

@@ -23,7 +23,7 @@ import { parseZone } from './zone.js';
  * option, what was wrong with it and what is allowed. Options that may come again are lists, each item of
  * which may hold several values with commas between them.
  */
-export interface CommonFlags {
+interface CommonFlags {
   readonly output?: string | undefined;
   readonly service?: readonly string[] | undefined;
   readonly pod?: readonly string[] | undefined;

@@ -25,6 +25,7 @@ export class ConnectionTable {
   words = new Uint32Array(CONNECTION_WORDS * 1024);
   private readonly list: (Connection | undefined)[] = [];
   private readonly free: number[] = [];
+  private made = 0;
   private readonly originals = new TupleMap();
   private readonly translated = new TupleMap();
   private readonly sequences = new TupleMap();
@@ -52,7 +53,7 @@ export class ConnectionTable {
     family: number,
   ): Connection {
     const slot = this.free.pop() ?? this.list.length;
-    const c = new Connection(slot);
+    const c = new Connection(slot, this.made++);
     c.protocol = protocol;
     c.family = family === 6 ? 6 : 4;
     this.list[slot] = c;

@@ -31,6 +31,7 @@ export const IN_LISTING = 1 << 17; // an undated listing has an entry of its tup
 export const TIME_FROM_START = 1 << 18; // conntrack's own kernel time stamp
 export const CONFLICT_NOTED = 1 << 19;
 export const ICMP_REFUSAL = 1 << 20;
+export const SAY_DUE = 1 << 21; // an answer was seen; to be said when its other copies had time to come
 
 /** Tuples of a connection in the table's words: source, destination, ports. */
 export const TUPLE_WORDS = 10;
@@ -47,6 +48,8 @@ export const CONNECTION_WORDS = 32;
 /** One connection (a UDP flow, an SCTP association): made once, filled by numbers, described when there is something to say. */
 export class Connection {
   readonly slot: number;
+  /** Ordinal of its making. */
+  readonly serial: number;
   kind = LONE;
   bits = 0;
   family: 4 | 6 = 4;
@@ -66,6 +69,8 @@ export class Connection {
   ipid = 0;
   /** When the client last sent an opening packet (UDP: a datagram), before and after translation. */
   lastSent = NEVER;
+  /** The first sight of its opening packet, on the client's side if it was seen there. */
+  firstSent = NEVER;
   firstPost = NEVER;
   answerTime = NEVER;
   /** Whether `answerTime` is from the client's side. */
@@ -73,6 +78,8 @@ export class Connection {
   /** Any sign of life, for idle bounds. */
   lastSeen = NEVER;
   endTime = NEVER;
+  /** When its last word is due, once it has ended. */
+  closeAt = Number.POSITIVE_INFINITY;
   natNs = -1;
   retransmits = 0;
   interfaceIn = 0;
@@ -101,7 +108,8 @@ export class Connection {
   saidReason: Reason | undefined;
   saidOutcome: Outcome = 'open';
 
-  constructor(slot: number) {
+  constructor(slot: number, serial: number) {
     this.slot = slot;
+    this.serial = serial;
   }
 }

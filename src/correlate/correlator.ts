@@ -16,7 +16,6 @@ import { NANOS_PER_SECOND } from '../model/time.js';
 import { Clock } from './clock.js';
 import { ClusterState } from './cluster-state.js';
 import { CLOSED, type Connection, LONE } from './connection.js';
-import { identify } from './describe.js';
 import { classifyLone, close, runAgenda } from './lifecycle.js';
 import { finishListings, onConntrack } from './on-conntrack.js';
 import { onPacket } from './on-packet.js';
@@ -115,8 +114,7 @@ export class Correlator {
       if (c.kind === LONE) classifyLone(state, c);
       else if (c.kind !== CLOSED) left.push(c);
     });
-    for (const c of left) identify(state, c);
-    left.sort((a, b) => a.time - b.time || compare(a.id ?? '', b.id ?? ''));
+    left.sort((a, b) => a.time - b.time || a.serial - b.serial);
     for (const c of left) close(state, c);
     state.out.push({ type: 'summary', summary: this.summary(packetsSeen) });
     return this.take();

@@ -246,7 +246,7 @@ function interfacesOf(state: State, c: Connection): { in?: string; out?: string 
 
 function latencyOf(c: Connection): { natNs?: number; handshakeNs?: number } | undefined {
   const handshake =
-    c.answerTime === NEVER || c.timeSource !== 'packet' ? -1 : c.answerTime - c.time;
+    c.answerTime === NEVER || c.firstSent === NEVER ? -1 : c.answerTime - c.firstSent;
   if (c.natNs < 0 && handshake < 0) return undefined;
   return {
     ...(c.natNs >= 0 && { natNs: c.natNs }),

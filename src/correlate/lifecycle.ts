@@ -10,6 +10,7 @@ import {
   NEVER,
   ORIGINAL,
   SAW_ANSWER,
+  SAY_DUE,
   SERVICE,
   SETTLED,
   SUPERSEDED,
@@ -92,6 +93,16 @@ export function say(state: State, c: Connection): void {
   }
 }
 
+/**
+ * Says soon what an answer changed: its copies on other interfaces and conntrack's report follow within
+ * microseconds, and then latency and evidence are whole.
+ */
+export function saySoon(state: State, c: Connection): void {
+  if (c.kind !== SERVICE) return;
+  c.bits |= SAY_DUE;
+  state.wake(c, state.now + LIMITS.SAY_NS);
+}
+
 function tally(
   state: State,
   c: Connection,
@@ -122,14 +133,20 @@ export function end(state: State, c: Connection, time: number): void {
     state.wake(c, state.now + LIMITS.LONE_NS);
     return;
   }
-  state.wake(c, state.now + LIMITS.LINGER_NS);
+  linger(state, c);
+}
+
+function linger(state: State, c: Connection): void {
+  const at = state.now + LIMITS.LINGER_NS;
+  if (at < c.closeAt) c.closeAt = at;
+  state.wake(c, c.closeAt);
 }
 
 /** A newer connection has this one's tuple. */
 export function supersede(state: State, c: Connection, time: number): void {
   c.bits |= SUPERSEDED;
   if (c.kind === SERVICE && c.endTime === NEVER) end(state, c, time);
-  else if (c.endTime !== NEVER) state.wake(c, state.now + LIMITS.LINGER_NS);
+  else if (c.endTime !== NEVER) linger(state, c);
 }
 
 /** Looks at all connections that are due. */
@@ -157,15 +174,24 @@ function review(state: State, c: Connection, now: number): void {
     c.bits |= SETTLED;
     say(state, c);
   }
+  if ((c.bits & SAY_DUE) !== 0) {
+    c.bits &= ~SAY_DUE;
+    say(state, c);
+  }
   if (c.endTime === NEVER) {
     const idle = c.lastSeen + idleLimit(state, c);
     if (now >= idle) {
       c.endTime = c.lastSeen;
+      c.closeAt = now;
     } else {
       if ((c.bits & SETTLED) !== 0 && c.saidOutcome === 'open') say(state, c);
       reschedule(state, c, (c.bits & SETTLED) === 0 ? Math.min(due, idle) : idle);
       return;
     }
+  }
+  if (now < c.closeAt) {
+    reschedule(state, c, (c.bits & SETTLED) === 0 ? Math.min(due, c.closeAt) : c.closeAt);
+    return;
   }
   // An undated listing may still speak for the newest connection of a tuple, at the end of the input.
   if ((c.bits & (IN_LISTING | SUPERSEDED)) === IN_LISTING) return;

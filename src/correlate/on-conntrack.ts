@@ -374,6 +374,7 @@ function begin(
       c.lateness = newest.lateness;
       c.timeSource = 'packet';
       c.lastSent = sent;
+      c.firstSent = sent;
       c.interfaceIn = newest.interfaceIn;
     }
     if (resolution >= COARSE_NS && newest.conntrackTime === time) {
@@ -490,6 +491,7 @@ function absorbTranslated(state: State, c: Connection, row: Uint32Array, at: num
     c.timeSource = 'packet';
   }
   if (c.lastSent === NEVER) c.lastSent = found.lastSent;
+  if (c.firstSent === NEVER) c.firstSent = found.firstSent;
   if (c.answerTime === NEVER) c.answerTime = found.answerTime;
   const ended = found.endTime;
   table.release(found);

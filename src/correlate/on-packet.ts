@@ -65,7 +65,7 @@ import {
   T_SRC,
 } from './connection.js';
 import { identify } from './describe.js';
-import { admit, end, isService, listingHas, say, supersede } from './lifecycle.js';
+import { admit, end, isService, listingHas, say, saySoon, supersede } from './lifecycle.js';
 import { LIMITS, type State } from './state.js';
 import { endpointText } from './verdict.js';
 
@@ -263,6 +263,7 @@ function open(
   c.oldPrint = c.print;
   c.ipid = row[at + P_IPID] ?? 0;
   c.lastSent = time;
+  c.firstSent = time;
   c.lastSeen = time;
   c.interfaceIn = row[at + P_INTERFACE] ?? 0;
   state.table.setSequence(c, sequence);
@@ -304,6 +305,7 @@ function sawBefore(c: Connection, row: Uint32Array, at: number, time: number): v
     c.ipid = ipid;
     c.interfaceIn = row[at + P_INTERFACE] ?? 0;
     if (c.lastSent === NEVER || time < c.lastSent) c.lastSent = time;
+    c.firstSent = time;
     betterTime(c, time, resolution, row[at + P_LATENESS] ?? 0);
     if (c.firstPost !== NEVER && c.natNs < 0 && c.firstPost >= time) c.natNs = c.firstPost - time;
   } else if (wasSentAgain(c, print, ipid, time)) {
@@ -328,6 +330,7 @@ function wasSentAgain(c: Connection, print: number, ipid: number, time: number):
 /** Takes a packet's time for the connection's, unless a time was already told. */
 function betterTime(c: Connection, time: number, resolution: number, lateness: number): void {
   if (c.id !== undefined) return;
+  if (c.firstSent !== NEVER && time - c.firstSent < c.resolution) c.firstSent = time;
   if (c.timeSource === 'packet' && c.resolution <= resolution && c.time <= time) return;
   c.time = time;
   c.resolution = resolution;
@@ -366,6 +369,7 @@ function claim(state: State, c: Connection, row: Uint32Array, at: number, time: 
     }
   }
   if (c.lastSent === NEVER) c.lastSent = time;
+  if (c.firstSent === NEVER) c.firstSent = time;
   if (time > c.lastPost) c.lastPost = time;
   const seenOn = row[at + P_INTERFACE] ?? 0;
   // On its way a translated packet may pass a bridge: the interface that it leaves by leads to the endpoint.
@@ -676,13 +680,13 @@ function answered(
   }
   if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
   // The client's side is where its handshake ends; the endpoint's side must do where that is not seen.
-  const opened = (c.bits & (SAW_PRE | SAW_POST)) !== 0 && time >= c.time;
+  const opened = c.firstSent !== NEVER && time >= c.firstSent;
   if (opened && (c.answerTime === NEVER || (before && !c.answeredBefore))) {
     c.answerTime = time;
     c.answeredBefore = before;
   }
   if (time > c.lastSeen) c.lastSeen = time;
-  if (news) say(state, c);
+  if (news) saySoon(state, c);
 }
 
 /** Where captures do not tell directions: an answer first enters by the interface that leads to the endpoint. */
@@ -756,7 +760,7 @@ function onFinish(
   c.bits |= SAW_ANSWER | (fromClient ? SAW_FIN_ORIGINAL : SAW_FIN_REPLY);
   const both = SAW_FIN_ORIGINAL | SAW_FIN_REPLY;
   if ((c.bits & both) === both) end(state, c, time);
-  if (had === 0) say(state, c);
+  if (had === 0) saySoon(state, c);
 }
 
 /** A UDP datagram in either direction, on either side. */
@@ -781,12 +785,12 @@ function onDatagram(state: State, row: Uint32Array, at: number, time: number): v
     const news = (c.bits & SAW_ANSWER) === 0;
     c.bits |= SAW_ANSWER;
     if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
-    if (c.answerTime === NEVER && time >= c.time) {
+    if (c.answerTime === NEVER && c.firstSent !== NEVER && time >= c.firstSent) {
       c.answerTime = time;
       c.answeredBefore = before;
     }
     if (time > c.lastSeen) c.lastSeen = time;
-    if (news) say(state, c);
+    if (news) saySoon(state, c);
     return;
   }
   if (fromService(state, row, at)) return;
@@ -886,6 +890,7 @@ function openAgain(state: State, c: Connection, time: number): Connection {
   next.resolution = c.resolution;
   next.lateness = c.lateness;
   next.lastSent = next.time;
+  next.firstSent = next.time;
   next.lastSeen = time;
   next.print = c.print;
   next.oldPrint = c.print;

@@ -29,6 +29,8 @@ export interface CorrelatorOptions {
 
 /** Late copies and events of a connection that has ended may still come for this long. */
 const LINGER_NS = 2 * SECOND;
+/** Copies of one packet on one machine, and conntrack's event about it, come within this time. */
+const SAY_NS = 2_000_000;
 /** An entry stays in conntrack this long after a TCP connection's end (TIME_WAIT, 120 s), so its listing must find us. */
 const KEEP_WITH_CONNTRACK_NS = 130 * SECOND;
 const KEEP_NS = 5 * SECOND;
@@ -48,6 +50,7 @@ export const DEFAULT_UDP_ANSWERED_IDLE_NS = 120 * SECOND;
 
 export const LIMITS = {
   LINGER_NS,
+  SAY_NS,
   KEEP_WITH_CONNTRACK_NS,
   KEEP_NS,
   UNANSWERED_NS,

@@ -37,7 +37,7 @@ const seenWhole = (b: Bench, at: number, isn: number, endpoint = POD_A, client =
 
 describe('a connection seen before and after translation', () => {
   it('is attributed when its translated copy comes, and established when it is answered', () => {
-    const b = seenWhole(bench(), 1_000, 500);
+    const b = seenWhole(bench(), 1_000, 500).tick(10_000_000);
     expect(b.said.map((a) => [a.verdict, a.outcome, a.backend?.pod?.name])).toEqual([
       ['attributed', 'open', 'a'],
       ['attributed', 'established', 'a'],
