@@ -1,4 +1,4 @@
-import type { Guard, Timing } from '../../src/sources/cluster/timing.js';
+import type { Timing } from '../../src/sources/cluster/timing.js';
 
 interface Watched {
   readonly ms: number;
@@ -50,7 +50,7 @@ export class ManualTiming implements Timing {
     for (const resolve of this.holding.splice(0)) resolve();
   }
 
-  guard(ms: number, run: () => void): Guard {
+  guard(ms: number, run: () => void): ReturnType<Timing['guard']> {
     const watched: Watched = { ms, run, restarts: 0 };
     this.guards.add(watched);
     return {

@@ -270,8 +270,6 @@ class Reflector {
       this.expire(`the watch had expired (${error.message})`);
       return 0;
     }
-    // A quiet kind may have nothing to say for long; a new connection finds out.
-    if (error.code === 'silence' && watching) return 0;
     this.failures++;
     this.failingSince ??= timing.now();
     if (watching && error.code === 'status' && ++this.watchRefusals > MAX_WATCH_REFUSALS) {

@@ -12,7 +12,7 @@ export interface Timing {
   guard(ms: number, run: () => void): Guard;
 }
 
-export interface Guard {
+interface Guard {
   restart(): void;
   cancel(): void;
 }

@@ -384,6 +384,7 @@ describe('watching', () => {
     async (_name, fault) => {
       server.change('pods', 'ADDED', pod('a'));
       await listed();
+      timing.advance(5_000);
       server.change('pods', 'ADDED', pod('b'));
       await events.until(sets('b'));
       const complete = timing.now();
@@ -417,13 +418,15 @@ describe('watching', () => {
     'with a line that %s is a loss, and a list makes up for it',
     async (_name, line) => {
       await listed();
+      const began = timing.now();
       timing.advance(1_000);
+      const to = timing.now();
       server.send('pods', line);
       await events.until(isLoss);
       const again = await events.until(isPodList, events.all.findIndex(isLoss));
       expect(again.type === 'cluster' && again.time).toBeDefined();
       expect(losses()).toHaveLength(1);
-      expect(losses()[0]).toMatchObject({ source: 'watch', count: 1, to: losses()[0]?.to });
+      expect(losses()[0]).toMatchObject({ source: 'watch', count: 1, from: began, to });
       expect(server.seen('pods', 'list')).toHaveLength(2);
     },
   );
