@@ -1,15 +1,16 @@
-import type {
-  Attribution,
-  Backend,
-  Claim,
-  Evidence,
-  OutputEvent,
-  Peer,
-  PodRef,
-  RulePath,
-  ServiceRef,
-  Summary,
-  Traffic,
+import {
+  type Attribution,
+  type Backend,
+  type Claim,
+  EVIDENCE,
+  type Evidence,
+  type OutputEvent,
+  type Peer,
+  type PodRef,
+  type RulePath,
+  type ServiceRef,
+  type Summary,
+  type Traffic,
 } from '../model/attribution.js';
 import type { Loss, Notice } from '../model/event.js';
 import { formatNanos, type Nanos } from '../model/time.js';
@@ -174,10 +175,15 @@ function backend(it: Backend): string {
   return it.hostNetwork === undefined ? `${s}}` : `${s},"hostNetwork":${it.hostNetwork}}`;
 }
 
+/** Every possible list of evidence, by the bits of its members. */
+const EVIDENCE_TEXTS: readonly string[] = Array.from({ length: 1 << EVIDENCE.length }, (_, bits) =>
+  JSON.stringify(EVIDENCE.filter((_, i) => bits & (1 << i))),
+);
+
 function evidence(list: readonly Evidence[]): string {
-  let s = '';
-  for (const it of list) s += s === '' ? `"${it}"` : `,"${it}"`;
-  return `[${s}]`;
+  let bits = 0;
+  for (const it of list) bits |= 1 << EVIDENCE.indexOf(it);
+  return EVIDENCE_TEXTS[bits] ?? '[]';
 }
 
 function claim(it: Claim): string {
