@@ -3,7 +3,7 @@ import type { Problem } from '../../model/problem.js';
 import { HeldBytes } from './held-bytes.js';
 import { isOverrun, isRemark } from './remarks.js';
 import { type ConntrackCounts, ProblemReport } from './report.js';
-import { LINE_DAMAGED, LINE_OTHER_PROTOCOL, TextLineScanner } from './text-line.js';
+import { LINE_OTHER_PROTOCOL, LINE_TAKEN, TextLineScanner } from './text-line.js';
 
 /** A line takes 150 to 400 bytes; only labels (at most 128 names) and a security context could make it longer. */
 const MAX_LINE_BYTES = 16 * 1024;
@@ -87,8 +87,8 @@ export class ConntrackTextReader {
     while (start < to && (bytes[start] ?? 0) <= 0x20) start++;
     if (start === to || this.remark(start, to)) return;
     const result = this.scanner.read(bytes, start, to, this.rows);
-    if (result === LINE_OTHER_PROTOCOL) this.counts.otherProtocols++;
-    else if (result !== LINE_DAMAGED) this.counts.entries++;
+    if (result === LINE_TAKEN) this.counts.entries++;
+    else if (result === LINE_OTHER_PROTOCOL) this.counts.otherProtocols++;
     else this.damaged(from, this.scanner.failure);
   }
 

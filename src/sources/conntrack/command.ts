@@ -15,7 +15,7 @@ import { EventsChild } from './events-child.js';
 import { listTable } from './listing.js';
 import { CONNTRACK } from './program.js';
 
-export interface ConntrackCommandOptions {
+interface ConntrackCommandOptions {
   /** The program and what is put before it, e.g. `ip netns exec NAME conntrack`. */
   readonly command?: readonly string[];
   readonly now?: () => Nanos;

@@ -188,8 +188,7 @@ export class EventsChild {
     }
     if (this.listeningSince !== undefined) {
       if (now - this.listeningSince > BigInt(WELL_MS) * 1_000_000n) this.backoff.reset();
-      this.lose('conntrack', 1, this.gapStart(), `conntrack -E ended (${why})`);
-      this.gapFrom = now;
+      this.gapFrom = this.lose('conntrack', 1, this.gapStart(), `conntrack -E ended (${why})`);
     }
     const wait = this.backoff.next();
     const detail = `conntrack -E ended (${why}); it is started again in ${wait} ms`;
@@ -209,9 +208,11 @@ export class EventsChild {
     return from > earliest ? from : earliest;
   }
 
-  private lose(source: Loss['source'], count: number, from: Nanos, detail: string): void {
+  /** Tells of a loss from `from` until now; returns that moment. */
+  private lose(source: Loss['source'], count: number, from: Nanos, detail: string): Nanos {
     const to = this.options.now();
     this.subscriber.next({ type: 'loss', loss: { source, count, from, to, detail } });
+    return to;
   }
 }
 

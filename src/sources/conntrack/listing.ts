@@ -19,6 +19,8 @@ import { EXIT_USAGE, lastingError, lastLine } from './program.js';
 const TIMEOUT_MS = 60_000;
 /** Seven million entries of 600 bytes: far beyond what a node's memory is sized for. */
 const MAX_BYTES = 4 * 1024 ** 3;
+/** The clock that sources use counts milliseconds. */
+const RESOLUTION_NS = 1_000_000;
 /** What C_LATENESS can hold. */
 const MAX_LATENESS_NS = 0xffff_ffffn;
 
@@ -118,7 +120,7 @@ function stamp({ words, length }: ConntrackRows, start: Nanos, arrived: Nanos): 
     words[at + C_BITS] = (words[at + C_BITS] ?? 0) | HAS_TIME;
     words[at + C_SEC] = seconds;
     words[at + C_NSEC] = rest;
-    words[at + C_RESOLUTION] = 1;
+    words[at + C_RESOLUTION] = RESOLUTION_NS;
     words[at + C_LATENESS] = lateness;
   }
 }

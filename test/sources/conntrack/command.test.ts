@@ -135,7 +135,7 @@ describe('a listing', () => {
       const lateness = BigInt(one.row[C_LATENESS] ?? 0);
       expect(time - lateness).toBe(1_795_377_000_007_000_000n);
       expect(lateness).toBeGreaterThan(0n);
-      expect(one.row[C_RESOLUTION]).toBe(1);
+      expect(one.row[C_RESOLUTION]).toBe(1_000_000);
     }
   });
 
