@@ -3,7 +3,8 @@ import { Interfaces } from '../model/interfaces.js';
 import { describeWhere, type Problem, UsageError } from '../model/problem.js';
 import { secondsOf } from '../model/time.js';
 import { mergeByTime } from '../pipeline/merge.js';
-import { openInputs, type ReplayInputs } from '../sources/files/open.js';
+import { escapeText } from '../sinks/escape.js';
+import { openInputs, type Skipped } from '../sources/files/open.js';
 import type { ReplayRequest } from './commands.js';
 import type { Io } from './io.js';
 import { Progress } from './progress.js';
@@ -15,16 +16,19 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   const progress = new Progress(io);
   const inputs = await openInputs(request.inputs, {
     interfaces,
+    zoneOffsetSeconds: request.offsetAt?.(0) ?? 0,
     stdin: io.stdin,
-    ...(request.offsetAt !== undefined && { offsetAt: request.offsetAt }),
     ...(request.nodeName !== undefined && { node: request.nodeName }),
-    onProblem: (file, problem) => io.stderr.write(`${describe(file, problem)}\n`),
+    onProblem: (file, problem) => {
+      progress.end();
+      io.stderr.write(`${escapeText(describe(file, problem))}\n`);
+    },
     onProgress: (done, total) => progress.show(done, total),
   });
-  sayskipped(inputs, io);
+  io.stderr.write(skippedLines(inputs.skipped));
   if (!inputs.hasEvidence) {
     throw new UsageError(
-      'no capture and no conntrack among the inputs, so there are no connections to attribute; add a pcap, or conntrack -L or -E output',
+      'no capture and no conntrack among the inputs, so there is nothing to attribute; add a pcap, or what conntrack -L or -E printed',
     );
   }
   const machine = new Correlator({
@@ -37,11 +41,36 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   shown.show(machine.take());
   for await (const batch of mergeByTime(inputs.streams, interfaces)) {
     for (const event of batch) machine.push(event);
-    shown.show(machine.take());
-    await shown.sink.ready();
+    const events = machine.take();
+    if (events.length > 0) shown.show(events);
+    const full = shown.sink.ready();
+    if (full !== undefined) await full;
     if (io.signal.aborted || shown.sink.closed.aborted) break;
   }
   progress.end();
-  shown.show(machine.finish(inputs.packetsSeen()));
+  shown.show(machine.finish(inputs.counts.packets));
   return shown.end();
+}
+
+function describe(file: string, problem: Problem): string {
+  const where = describeWhere(problem.where);
+  const lost = problem.lost === undefined ? '' : ` [${problem.lost} lost]`;
+  return `${file}: ${problem.message}${where === '' ? '' : ` (${where})`}${lost}; ${problem.advice}`;
+}
+
+/** Files of a folder that say nothing are named in one line; those that the user named get a line each. */
+function skippedLines(skipped: readonly Skipped[]): string {
+  const lines = skipped
+    .filter(({ named, kind }) => named || kind === 'unsupported' || kind === 'no-time')
+    .map(({ file, reason }) => `${file}: ${reason}\n`);
+  const rest = skipped.filter(
+    ({ named, kind }) => !named && (kind === 'unknown' || kind === 'empty'),
+  );
+  for (const kind of ['unknown', 'empty'] as const) {
+    const names = rest.filter((it) => it.kind === kind).map(({ file }) => file);
+    if (names.length === 0) continue;
+    const what = kind === 'unknown' ? 'not recognised as evidence, skipped' : 'empty';
+    lines.push(`${what}: ${names.join(', ')}\n`);
+  }
+  return lines.map((line) => `${escapeText(line.trimEnd())}\n`).join('');
 }

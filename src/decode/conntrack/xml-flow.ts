@@ -58,6 +58,12 @@ import {
   startsAt,
 } from './scan.js';
 
+/**
+ * `<when>` is made by time(3), which reads the kernel's coarse clock: it may lag by one tick, 10 ms at
+ * 100 Hz, so in the first moments of a second it still tells the second before (seen in the recordings).
+ */
+const WHEN_RESOLUTION_NS = NANOS_PER_SECOND + 10_000_000;
+
 /** What became of a `<flow>`: a row; read and left out (another protocol); unreadable; its end is not here yet. */
 export const FLOW_TAKEN = 1;
 export const FLOW_OTHER_PROTOCOL = 2;
@@ -490,7 +496,7 @@ export class XmlFlowScanner {
 
   private setTime(seconds: number): void {
     this.words[this.row + C_SEC] = seconds;
-    this.words[this.row + C_RESOLUTION] = NANOS_PER_SECOND;
+    this.words[this.row + C_RESOLUTION] = WHEN_RESOLUTION_NS;
     this.words[this.row + C_LATENESS] = EVENT_LATENESS_NS;
     this.bits |= HAS_TIME;
   }

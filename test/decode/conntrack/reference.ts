@@ -98,7 +98,7 @@ function readFlow(flow: Element, zoneOffsetSeconds: number): Entry | undefined {
   for (const child of flow.children) {
     if (child.name === 'when' && !child.empty) {
       entry.time = readWhen(child, zoneOffsetSeconds);
-      entry.resolution = 1_000_000_000;
+      entry.resolution = 1_010_000_000;
       entry.lateness = 1_000_000_000;
     }
     if (child.name !== 'meta' || child.empty) continue;
