@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
  * The one door to the addon (native/): its types, and the reason when it cannot be loaded. The addon
  * moves bytes between the kernel and JavaScript and understands none of them.
  */
-export interface Addon {
+interface Addon {
   readonly PacketRing: new (options: RingOptions, callback: BatchCallback) => PacketRing;
   readonly NetlinkSocket: new (options: NetlinkOptions, callback: BatchCallback) => NetlinkSocket;
 }
@@ -26,13 +26,9 @@ export interface NativeError extends Error {
  * While JavaScript does not come round, up to 4 MiB are kept for it; then reading pauses, and the
  * kernel counts what it drops. What the callback throws becomes an uncaught exception.
  */
-export type BatchCallback = (
-  buffer: ArrayBuffer,
-  count: number,
-  failure: NativeError | undefined,
-) => void;
+type BatchCallback = (buffer: ArrayBuffer, count: number, failure: NativeError | undefined) => void;
 
-export interface RingOptions {
+interface RingOptions {
   /** A multiple of the page size, large enough for one frame of the filter's snaplen. */
   readonly blockBytes: number;
   readonly blocks: number;
@@ -60,7 +56,7 @@ export interface PacketRing {
   close(): void;
 }
 
-export interface RingStats {
+interface RingStats {
   /** Passed the filter, dropped ones included. */
   readonly packets: number;
   /** Passed the filter and found no room in the ring. */
@@ -80,10 +76,8 @@ export const RING_INTERFACE = 2;
 export const RING_PACKET_TYPE = 3;
 /** ARPHRD_ of linux/if_arp.h. */
 export const RING_HARDWARE = 4;
-/** EtherType as the kernel knows it. */
-export const RING_PROTOCOL = 5;
-/** TPID << 16 | TCI of a VLAN tag that the kernel took out of the frame; 0 without. */
-export const RING_VLAN = 6;
+// Word 5 is the EtherType as the kernel knows it, word 6 a VLAN tag that the kernel took out of the frame
+// (TPID << 16 | TCI, 0 without): the frames are understood without them.
 /** Where the network header begins in the frame. */
 export const RING_NET_OFFSET = 7;
 /** Bytes of the frame that follow. */
@@ -92,7 +86,7 @@ export const RING_CAPTURED = 8;
 export const RING_ON_WIRE = 9;
 export const RING_HEADER_WORDS = 10;
 
-export interface NetlinkOptions {
+interface NetlinkOptions {
   /** NETLINK_ROUTE 0, NETLINK_NETFILTER 12 … (linux/netlink.h). */
   readonly protocol: number;
   /** Multicast groups by number, from 1. */
@@ -129,7 +123,7 @@ export const NETLINK_NANOSECONDS = 3;
 export const NETLINK_WAITED = 4;
 export const NETLINK_HEADER_WORDS = 5;
 
-export const NETLINK_KIND_DATAGRAM = 0;
+// 0 is a whole datagram.
 /** Longer than the reader's buffer; only its beginning follows. */
 export const NETLINK_KIND_TRUNCATED = 1;
 /**

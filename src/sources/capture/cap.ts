@@ -59,7 +59,7 @@ const STDERR_BYTES = 2_000;
 /** libpcap's or cap's usual complaints that explain nothing. */
 const HARMLESS = /^Warning: .*no IPv4 address assigned/;
 /** The line of a stack trace or an abort that says what went wrong. */
-const TELLING = /error|assert/i;
+const TELLING = /^\w*Error\b|Assertion /;
 
 /** The lowest common denominator of SLL: `any` of every libpcap that cap can be built with. */
 const EXPECTED_LINK = 'LINKTYPE_LINUX_SLL';

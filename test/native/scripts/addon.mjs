@@ -3,13 +3,13 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-export const ADDON =
+const ADDON =
   process.env.WHICHPOD_ADDON ??
   fileURLToPath(new URL('../../../native/build/Release/whichpod.node', import.meta.url));
 export const addon = createRequire(import.meta.url)(ADDON);
 
 const BPF_RETURN = 0x06;
-export const everything = (snaplen) => Uint32Array.of(BPF_RETURN, snaplen);
+const everything = (snaplen) => Uint32Array.of(BPF_RETURN, snaplen);
 
 export const ring = (callback = () => {}, options = {}) =>
   new addon.PacketRing(

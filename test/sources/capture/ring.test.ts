@@ -15,8 +15,9 @@ import {
   P_RESOLUTION,
   P_SEC,
 } from '../../../src/model/packet.js';
-import type { AddonLoad, BatchCallback, RingOptions } from '../../../src/native/binding.js';
+import type { AddonLoad } from '../../../src/native/binding.js';
 import { captureRing } from '../../../src/sources/capture/ring.js';
+import type { BatchCallback, RingOptions } from '../../native/addon-types.js';
 import { join, missingForKernelTests, Namespace } from '../../native/namespace.js';
 import { BARE_MARKER, MARKER } from './frames.js';
 

@@ -13,11 +13,12 @@ import {
   EVENT_NEW,
 } from '../../../src/model/conntrack.js';
 import type { InputEvent, Loss } from '../../../src/model/event.js';
-import type { AddonLoad, BatchCallback, NetlinkOptions } from '../../../src/native/binding.js';
+import type { AddonLoad } from '../../../src/native/binding.js';
 import {
   type ConntrackNetlinkOptions,
   conntrackNetlink,
 } from '../../../src/sources/conntrack/netlink.js';
+import type { BatchCallback, NetlinkOptions } from '../../native/addon-types.js';
 import { type Line, missingForKernelTests, Namespace } from '../../native/namespace.js';
 
 const EPERM = 1;
