@@ -31,6 +31,7 @@ export const IN_LISTING = 1 << 17; // an undated listing has an entry of its tup
 export const TIME_FROM_START = 1 << 18; // conntrack's own kernel time stamp
 export const CONFLICT_NOTED = 1 << 19;
 export const ICMP_REFUSAL = 1 << 20;
+export const TIME_AMBIGUOUS = 1 << 22; // told to whole seconds, and its tuple was used more than once in that second
 export const SAY_DUE = 1 << 21; // an answer was seen; to be said when its other copies had time to come
 
 /** Tuples of a connection in the table's words: source, destination, ports. */

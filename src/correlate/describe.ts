@@ -46,8 +46,10 @@ export function describe(state: State, c: Connection, j: Judgement): Attribution
   const route = sent === undefined ? undefined : routeOf(state, c, sent.backend);
   const rules = route?.rule;
   const conflict = verdict === 'conflict';
+  // What conntrack says is shown; which of several connections it says it of is not known.
+  const unplaced = j.reason === 'time-too-coarse';
   const uncertainty = Math.max(c.lateness, c.resolution);
-  const source = j.claim < 0 || conflict ? undefined : sourceOf(state, c, j.claim);
+  const source = j.claim < 0 || conflict || unplaced ? undefined : sourceOf(state, c, j.claim);
   const interfaces = interfacesOf(state, c);
   const latency = latencyOf(c);
   return {
@@ -63,15 +65,16 @@ export function describe(state: State, c: Connection, j: Judgement): Attribution
       port: w[at + ORIGINAL + T_DPORT] ?? 0,
     },
     ...(service !== undefined && { service }),
-    ...(sent !== undefined && !conflict && { backend: sent.backend }),
+    ...(sent !== undefined && !conflict && !unplaced && { backend: sent.backend }),
     ...(source !== undefined && { source }),
-    ...(rules !== undefined && !conflict && { rules }),
+    ...(rules !== undefined && !conflict && !unplaced && { rules }),
     ...(interfaces !== undefined && { interfaces }),
-    evidence: conflict ? [] : evidenceOf(c, j.claim, rules, sent?.known === true),
+    evidence: conflict || unplaced ? [] : evidenceOf(c, j.claim, rules, sent?.known === true),
     verdict,
     ...(j.reason !== undefined && { reason: j.reason }),
     outcome: j.outcome,
     ...(conflict && { claims: claimsOf(state, c, time) }),
+    ...(unplaced && sent && { claims: [{ evidence: 'conntrack', backend: sent.backend }] }),
     ...(latency !== undefined && { latency }),
     ...(c.retransmits > 0 && { retransmits: c.retransmits }),
     ...(c.endTime !== NEVER && { endTime: state.clock.absolute(c.endTime) }),

@@ -67,6 +67,7 @@ import {
   T_DST,
   T_SPORT,
   T_SRC,
+  TIME_AMBIGUOUS,
 } from './connection.js';
 import { clientText, identify } from './describe.js';
 import { admit, end, isService, listingHas, say, supersede } from './lifecycle.js';
@@ -378,6 +379,9 @@ function begin(
       c.interfaceIn = newest.interfaceIn;
     }
     if (resolution >= COARSE_NS && newest.conntrackTime === time) {
+      newest.bits |= TIME_AMBIGUOUS;
+      c.bits |= TIME_AMBIGUOUS;
+      say(state, newest);
       state.notice({
         code: 'reused-within-time-resolution',
         time: state.clock.absolute(time),

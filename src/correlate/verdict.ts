@@ -20,6 +20,7 @@ import {
   SETTLED,
   T_DPORT,
   T_DST,
+  TIME_AMBIGUOUS,
 } from './connection.js';
 import type { State } from './state.js';
 
@@ -53,6 +54,11 @@ export function judge(state: State, c: Connection): Judgement {
         j.reason = disagreement(state, c);
         return j;
       }
+    }
+    if ((c.bits & TIME_AMBIGUOUS) !== 0 && !byPackets && c.timeSource === 'conntrack') {
+      j.verdict = 'unattributed';
+      j.reason = 'time-too-coarse';
+      return j;
     }
     if (c.byRules === undefined && c.byCluster === undefined && state.knowsServices) {
       j.verdict = 'unattributed';

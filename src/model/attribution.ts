@@ -62,6 +62,8 @@ export type Reason =
   | 'unknown-service-address'
   | 'filtered'
   | 'lost'
+  /** Its addresses were used again within the resolution of the only times there are: which use this is cannot be said. */
+  | 'time-too-coarse'
   | 'conntrack-disagrees'
   | 'packets-disagree'
   | 'rules-disagree';

@@ -247,10 +247,13 @@ describe('conntrack', () => {
       .conntrack({ ...opened, ...coarse, at: 0, endpoint: POD_B })
       .finish();
     expect(b.notices).toContain('reused-within-time-resolution');
-    expect(b.closed.map((c) => [c.backend?.pod?.name, c.timeUncertaintyNs])).toEqual([
-      ['a', XML_SECOND],
-      ['b', XML_SECOND],
+    expect(
+      b.closed.map((c) => [c.verdict, c.reason, c.claims?.[0]?.backend.pod?.name, c.backend]),
+    ).toEqual([
+      ['unattributed', 'time-too-coarse', 'a', undefined],
+      ['unattributed', 'time-too-coarse', 'b', undefined],
     ]);
+    expect(b.closed.map((c) => c.timeUncertaintyNs)).toEqual([XML_SECOND, XML_SECOND]);
   });
 
   it('told in two forms is one connection', () => {
