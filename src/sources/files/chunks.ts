@@ -1,0 +1,272 @@
+import { close, open, read } from 'node:fs';
+import { promisify } from 'node:util';
+import { createGunzip } from 'node:zlib';
+import type { Problem } from '../../model/problem.js';
+import { codeOf, type InputFile, unreadable } from './expand.js';
+
+const openFile = promisify(open);
+const closeFile = promisify(close);
+
+/** Read at once: large enough that a read costs little, small enough to stay in the cache until it is decoded. */
+const CHUNK_BYTES = 256 * 1024;
+
+/** Compressed bytes inflated at once. Deflate makes at most 1,032 of one, so at most 66 MB wait. */
+const GZIP_PIECE_BYTES = 64 * 1024;
+
+/** RFC 1952, 2.3.1: ID1, ID2, and deflate, the only method there is. */
+const GZIP_MAGIC = [0x1f, 0x8b, 8];
+
+/** What is read of an input to recognise it. */
+const HEAD_BYTES = 64 * 1024;
+
+/** The beginning of an input. */
+export interface Head {
+  /** At most HEAD_BYTES, uncompressed; less only if that is all there is. */
+  readonly bytes: Uint8Array;
+  /** These bytes are all there is. */
+  readonly whole: boolean;
+  /** What is wrong within the head: the file cannot be read further, the compression is damaged. */
+  readonly problem?: Problem;
+}
+
+/**
+ * The bytes of one input, uncompressed if they begin like gzip (RFC 1952). A file can be read as often
+ * as wanted; a pipe only once, but its head can be looked at before.
+ */
+export class InputBytes {
+  private readonly file: InputFile;
+  private readonly stdin: AsyncIterable<Uint8Array> | undefined;
+  /** Of a pipe: what was read to see its head, and the rest. */
+  private begun:
+    | { readonly head: Uint8Array; readonly rest: AsyncGenerator<Uint8Array> }
+    | undefined;
+  /** Raw bytes that were read so far by the last `chunks`. */
+  readBytes = 0;
+
+  constructor(file: InputFile, stdin?: AsyncIterable<Uint8Array>) {
+    this.file = file;
+    this.stdin = stdin;
+  }
+
+  /**
+   * Reads as much as is needed to recognise the input; to be called once. Throws UsageError if it may
+   * not be read.
+   */
+  async head(): Promise<Head> {
+    // Of a pipe a problem in the head comes up only once, but is told again when its chunks are read.
+    const problems: Problem[] = [];
+    let later: ((problem: Problem) => void) | undefined;
+    const source = this.read((problem) =>
+      later === undefined ? problems.push(problem) : later(problem),
+    );
+    const pieces: Uint8Array[] = [];
+    let length = 0;
+    let next = await source.next();
+    for (; next.done !== true && length < HEAD_BYTES; next = await source.next()) {
+      pieces.push(next.value.slice());
+      length += next.value.length;
+      if (length >= HEAD_BYTES) break;
+    }
+    const all = concatenate(pieces);
+    if (this.file.form === 'file') {
+      await source.return(undefined);
+    } else {
+      this.begun = { head: all, rest: source };
+      this.forward = (tell) => {
+        later = tell;
+        for (const problem of problems) tell(problem);
+      };
+    }
+    const [problem] = problems;
+    const whole = next.done === true && problem === undefined;
+    return {
+      bytes: all.subarray(0, HEAD_BYTES),
+      whole,
+      ...(problem === undefined ? {} : { problem }),
+    };
+  }
+
+  private forward: (tell: (problem: Problem) => void) => void = () => {};
+
+  /**
+   * All bytes in chunks; a chunk may be read only until the next is asked for. What goes wrong on the
+   * way is told once and ends the chunks. The file is closed at the end or when the receiver stops.
+   */
+  async *chunks(onProblem: (problem: Problem) => void): AsyncGenerator<Uint8Array> {
+    const { begun } = this;
+    if (begun === undefined) {
+      yield* this.read(onProblem);
+      return;
+    }
+    this.begun = undefined;
+    yield begun.head;
+    this.forward(onProblem);
+    yield* begun.rest;
+  }
+
+  private async *read(onProblem: (problem: Problem) => void): AsyncGenerator<Uint8Array> {
+    this.readBytes = 0;
+    const raw = this.raw(onProblem);
+    const first = await atLeast(raw, GZIP_MAGIC.length);
+    const all = rejoin(first, raw);
+    const gzip = GZIP_MAGIC.every((byte, i) => first[i] === byte);
+    yield* gzip ? inflate(all, onProblem) : all;
+  }
+
+  private async *raw(tell: (problem: Problem) => void): AsyncGenerator<Uint8Array> {
+    const { file } = this;
+    const source = file.form === 'stdin' ? (this.stdin ?? []) : readFile(file);
+    try {
+      for await (const chunk of source) {
+        this.readBytes += chunk.length;
+        yield chunk;
+      }
+    } catch (error) {
+      if (this.readBytes === 0) throw unreadable(file.name, codeOf(error));
+      tell({
+        code: 'file-read-failed',
+        message: `reading failed (${codeOf(error)})`,
+        where: { offset: this.readBytes },
+        advice: 'what came before it counts; check the disk or the program that writes the pipe',
+        fatal: true,
+      });
+    }
+  }
+}
+
+/** Reads one chunk ahead, into two buffers in turn, so that the disk and the decoder work at the same time. */
+async function* readFile(file: InputFile): AsyncGenerator<Uint8Array> {
+  const descriptor = await openFile(file.key, 'r');
+  let pending: Promise<number> | undefined;
+  try {
+    const size = file.form === 'file' ? Math.min(CHUNK_BYTES, file.size + 1) : CHUNK_BYTES;
+    let filled = Buffer.allocUnsafe(size);
+    let other = Buffer.allocUnsafe(size);
+    let count = await readInto(descriptor, filled);
+    while (count > 0) {
+      pending = readInto(descriptor, other);
+      // Told when it is awaited; until then it must not count as unhandled.
+      pending.catch(() => undefined);
+      yield filled.subarray(0, count);
+      count = await pending;
+      [filled, other] = [other, filled];
+    }
+  } finally {
+    await pending?.catch(() => 0);
+    await closeFile(descriptor);
+  }
+}
+
+function readInto(descriptor: number, buffer: Buffer): Promise<number> {
+  return new Promise((done, fail) => {
+    read(descriptor, buffer, 0, buffer.length, null, (error, count) => {
+      if (error) fail(error);
+      else done(count);
+    });
+  });
+}
+
+/** The first chunk or, where it is shorter than `length`, the first few in one. */
+async function atLeast(chunks: AsyncGenerator<Uint8Array>, length: number): Promise<Uint8Array> {
+  let first: Uint8Array = new Uint8Array(0);
+  while (first.length < length) {
+    const next = await chunks.next();
+    if (next.done === true) break;
+    first = first.length === 0 ? next.value : concatenate([first, next.value]);
+  }
+  return first;
+}
+
+async function* rejoin(
+  first: Uint8Array,
+  rest: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  if (first.length > 0) yield first;
+  yield* rest;
+}
+
+/** Uncompresses; all that can be is given out before damage or a missing end is told. */
+async function* inflate(
+  raw: AsyncIterable<Uint8Array>,
+  tell: (problem: Problem) => void,
+): AsyncGenerator<Uint8Array> {
+  const gunzip = createGunzip();
+  let ready: Uint8Array[] = [];
+  let failure: Error | undefined;
+  let given = 0;
+  // Listening to `data` rather than iterating: an iterator drops what is ready when an error comes.
+  gunzip.on('data', (chunk: Uint8Array) => ready.push(chunk));
+  let wake = (): void => {};
+  gunzip.on('error', (error) => {
+    failure = error;
+    // The callback of a write that fails does not come.
+    wake();
+  });
+  const taken = (): Uint8Array[] => {
+    const chunks = ready;
+    ready = [];
+    for (const chunk of chunks) given += chunk.length;
+    return chunks;
+  };
+  try {
+    for await (const chunk of raw) {
+      for (let at = 0; at < chunk.length && failure === undefined; at += GZIP_PIECE_BYTES) {
+        const piece = chunk.subarray(at, at + GZIP_PIECE_BYTES);
+        await new Promise<void>((done) => {
+          wake = done;
+          gunzip.write(piece, () => done());
+        });
+        yield* taken();
+      }
+      if (failure !== undefined) break;
+    }
+    if (failure === undefined) {
+      await new Promise<void>((done) => {
+        wake = done;
+        gunzip.once('end', done);
+        gunzip.end();
+      });
+    }
+    yield* taken();
+  } finally {
+    gunzip.destroy();
+  }
+  if (failure !== undefined) {
+    const cut = codeOf(failure) === 'Z_BUF_ERROR';
+    tell({
+      code: cut ? 'gzip-truncated' : 'gzip-damaged',
+      message: cut ? 'the compressed file is cut off' : 'the compressed file is damaged',
+      where: { offset: given },
+      advice: 'what came before it counts; copy or record the file again',
+      fatal: true,
+    });
+  }
+}
+
+/** All of an input, if it is not larger than `limit`; `undefined` if it is. */
+export async function readWhole(
+  bytes: InputBytes,
+  limit: number,
+  onProblem: (problem: Problem) => void,
+): Promise<Uint8Array | undefined> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of bytes.chunks(onProblem)) {
+    length += chunk.length;
+    if (length > limit) return undefined;
+    pieces.push(chunk.slice());
+  }
+  return concatenate(pieces);
+}
+
+function concatenate(pieces: readonly Uint8Array[]): Uint8Array {
+  const [only] = pieces;
+  if (only !== undefined && pieces.length === 1) return only;
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}

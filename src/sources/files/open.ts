@@ -1,0 +1,397 @@
+import { readClusterDocument } from '../../decode/cluster/documents.js';
+import { WatchLogReader } from '../../decode/cluster/watch-log.js';
+import { readIpJson } from '../../decode/net/ip-json.js';
+import { IptablesSaveReader } from '../../decode/rules/iptables-save.js';
+import type { ClusterChange } from '../../model/cluster.js';
+import {
+  C_BITS,
+  C_EVENT,
+  C_NSEC,
+  C_SEC,
+  CONNTRACK_WORDS,
+  type ConntrackRows,
+  EVENT_LISTED,
+  HAS_TIME,
+} from '../../model/conntrack.js';
+import type { InputEvent } from '../../model/event.js';
+import { Interfaces } from '../../model/interfaces.js';
+import type { Problem } from '../../model/problem.js';
+import { type Nanos, nanosOf } from '../../model/time.js';
+import { type Head, InputBytes, readWhole } from './chunks.js';
+import { mergeLists } from './cluster-lists.js';
+import { expandInputs, type InputArgument, type InputFile } from './expand.js';
+import { InterfaceNames } from './interface-names.js';
+import { ListingCheck } from './listings.js';
+import { lossOf, type OnProblem, unusable } from './losses.js';
+import { isLaterOfPair } from './pairs.js';
+import { type InputKind, recognise } from './recognise.js';
+import { placeRules, type RuleDump } from './rule-dumps.js';
+import {
+  captureReader,
+  captureStream,
+  conntrackReader,
+  conntrackStream,
+  packetTime,
+  type Source,
+  type StreamContext,
+  watchStream,
+} from './streams.js';
+
+/** JSON is read whole: what the decoder of cluster documents takes at most, V8's longest string. */
+const MAX_DOCUMENT_BYTES = 480 * 1024 * 1024;
+
+export interface OpenOptions {
+  /** Where the captures' interfaces are entered. */
+  readonly interfaces: Interfaces;
+  /** How far the zone of times without one is ahead of UTC. */
+  readonly zoneOffsetSeconds: number;
+  /** The node of inputs that name none. */
+  readonly node?: string;
+  /** What `-` stands for; without it `-` is refused. */
+  readonly stdin?: AsyncIterable<Uint8Array>;
+  /** Is told what is wrong with a file, when it is read. */
+  readonly onProblem: OnProblem;
+  /** Bytes of the streams' files read so far, of `ReplayInputs.totalBytes`. */
+  readonly onProgress?: (bytesDone: number, bytesTotal: number) => void;
+}
+
+/** A file that gives nothing. */
+export interface Skipped {
+  readonly file: string;
+  readonly kind: 'unknown' | 'empty' | 'unsupported' | 'no-time';
+  /** What to tell the user. */
+  readonly reason: string;
+  /** The user named this very file, not only its folder. */
+  readonly named: boolean;
+}
+
+/** Recorded inputs, opened. */
+export interface ReplayInputs {
+  /** What holds from the beginning, to be told before the streams. */
+  readonly prelude: readonly InputEvent[];
+  /**
+   * The rest, each stream nearly in order of time, in an order of their own whatever the order of the
+   * arguments (for `mergeByTime`). Their rows are filled anew when the next event is asked for. Each
+   * can be read once; a file is open only while its stream is read.
+   */
+  readonly streams: readonly AsyncIterable<InputEvent>[];
+  readonly skipped: readonly Skipped[];
+  /** There is a capture or something of conntrack (or an empty file that was named, which may be that). */
+  readonly hasEvidence: boolean;
+  /** The earliest time of the first things in each input; `undefined` if nothing has a time. */
+  readonly firstTime?: Nanos;
+  /** Sizes of the files that are read as streams; 0 for pipes. */
+  readonly totalBytes: number;
+  /** Grow as the streams are read. */
+  readonly counts: { readonly packets: number };
+}
+
+/** What a file is, by its beginning. */
+interface Opened extends Source {
+  readonly kind: InputKind;
+  readonly head: Head;
+}
+
+/**
+ * Opens recorded inputs in any mixture, each recognised by its content. Small things (rules, cluster
+ * objects, addresses) are read at once, captures and conntrack's output when their streams are read.
+ * Throws UsageError for an input that is not there, may not be read, cannot be used at all, or
+ * contradicts another one.
+ */
+export async function openInputs(
+  args: readonly InputArgument[],
+  options: OpenOptions,
+): Promise<ReplayInputs> {
+  const files = await expandInputs(args, options.node, options.stdin !== undefined);
+  const opened: Opened[] = [];
+  for (const file of files) {
+    const bytes = new InputBytes(file, options.stdin);
+    const head = await bytes.head();
+    const kind = recognise(head.bytes);
+    if (head.bytes.length === 0 && head.problem !== undefined)
+      throw unusable(file.name, head.problem);
+    // Of a folder's net/ nothing else is of use yet.
+    if (!file.context || kind === 'ip-json') opened.push({ file, bytes, head, kind });
+  }
+  return new Opening(opened, options).run();
+}
+
+/** One call of openInputs: what its parts gather. */
+class Opening {
+  private readonly opened: readonly Opened[];
+  private readonly options: OpenOptions;
+  private readonly names = new InterfaceNames();
+  private readonly skipped: Skipped[] = [];
+  private readonly losses: InputEvent[] = [];
+  private readonly streams: AsyncIterable<InputEvent>[] = [];
+  private readonly counts = { packets: 0 };
+  private firstTime: Nanos | undefined;
+  private totalBytes = 0;
+  private doneBytes = 0;
+
+  constructor(opened: readonly Opened[], options: OpenOptions) {
+    this.opened = opened;
+    this.options = options;
+  }
+
+  async run(): Promise<ReplayInputs> {
+    this.skip();
+    const addresses = await this.readAddresses();
+    const rules = await this.readRules();
+    const cluster = await this.readCluster();
+    await this.openStreams();
+    if (this.firstTime === undefined) await this.searchFirstTime();
+    const { firstTime, skipped, streams, totalBytes, counts } = this;
+    return {
+      prelude: [...rules, ...cluster, ...addresses, ...this.losses],
+      streams,
+      skipped,
+      hasEvidence: this.opened.some(
+        ({ kind, file }) => isEvidence(kind) || (kind === 'empty' && file.named),
+      ),
+      ...(firstTime === undefined ? {} : { firstTime }),
+      totalBytes,
+      counts,
+    };
+  }
+
+  private of(...kinds: readonly InputKind[]): Opened[] {
+    return this.opened.filter(({ kind }) => kinds.includes(kind));
+  }
+
+  private skip(): void {
+    for (const { file } of this.of('unknown')) {
+      this.leaveOut(file, 'unknown', 'not recognised, skipped');
+    }
+    for (const { file } of this.of('empty')) {
+      this.leaveOut(file, 'empty', 'empty: taken as a listing or recording of nothing');
+    }
+    for (const { file } of this.of('nft-json')) {
+      this.leaveOut(file, 'unsupported', 'an nft rule set: not supported yet, skipped');
+    }
+  }
+
+  private leaveOut(file: InputFile, kind: Skipped['kind'], reason: string): void {
+    this.skipped.push({ file: file.name, kind, reason, named: file.named });
+  }
+
+  /** Tells problems of a file that is read at once; what they lost is told after the prelude. */
+  private tell(file: InputFile, problems: readonly Problem[], time: Nanos | undefined): void {
+    for (const problem of problems) {
+      this.options.onProblem(file.name, problem);
+      const loss = lossOf(file.name, problem, { from: time, to: time });
+      if (loss !== undefined) this.losses.push(loss);
+    }
+  }
+
+  private sees(time: Nanos | undefined): void {
+    if (time === undefined || time === 0n) return;
+    if (this.firstTime === undefined || time < this.firstTime) this.firstTime = time;
+  }
+
+  private async whole(source: Opened): Promise<Uint8Array> {
+    const { file, bytes } = source;
+    const found: Problem[] = [];
+    const all = await readWhole(bytes, MAX_DOCUMENT_BYTES, (problem) => found.push(problem));
+    this.tell(file, found, file.time?.time);
+    if (all !== undefined) return all;
+    throw unusable(file.name, {
+      code: 'file-too-large',
+      message: `JSON of more than ${MAX_DOCUMENT_BYTES} bytes cannot be read`,
+      where: {},
+      advice: 'record it in parts, by namespace',
+      fatal: true,
+    });
+  }
+
+  /** Addresses and interface names that `ip -j` tells. */
+  private async readAddresses(): Promise<InputEvent[]> {
+    const byNode = new Map<string, Set<string>>();
+    for (const source of this.of('ip-json')) {
+      const { file } = source;
+      const { addresses, names, problems } = readIpJson(await this.whole(source));
+      const fatal = problems.find((problem) => problem.fatal);
+      if (fatal !== undefined && file.named) throw unusable(file.name, fatal);
+      this.tell(file, problems, undefined);
+      this.names.add(file, names);
+      const node = file.node ?? '';
+      const known = byNode.get(node) ?? new Set();
+      for (const address of addresses) known.add(address);
+      if (known.size > 0) byNode.set(node, known);
+    }
+    return [...byNode.keys()].sort().map((node) => ({
+      type: 'addresses',
+      ...(node === '' ? {} : { node }),
+      addresses: [...(byNode.get(node) ?? [])].sort(),
+    }));
+  }
+
+  private async readRules(): Promise<readonly InputEvent[]> {
+    const dumps: RuleDump[] = [];
+    for (const { file, bytes } of this.of('iptables-save')) {
+      const { zoneOffsetSeconds } = this.options;
+      const reader = new IptablesSaveReader({ zoneOffsetSeconds });
+      const found: Problem[] = [];
+      for await (const chunk of bytes.chunks((problem) => found.push(problem))) reader.feed(chunk);
+      reader.end();
+      const fatal = [...found, ...reader.problems].find((problem) => problem.fatal);
+      if (fatal !== undefined && reader.dumps.length === 0) throw unusable(file.name, fatal);
+      this.tell(file, [...reader.problems, ...found], file.time?.time ?? reader.dumps[0]?.time);
+      for (const rules of reader.dumps) {
+        const time = file.time?.time ?? rules.time;
+        this.sees(time);
+        dumps.push({ file, rules, ...(time === undefined ? {} : { time }) });
+      }
+    }
+    const { prelude, dated, leftOut } = placeRules(dumps, this.options.onProblem);
+    for (const file of leftOut) this.leaveOutLater(file);
+    if (dated.length > 0) this.streams.push(oneByOne(dated));
+    return prelude;
+  }
+
+  private async readCluster(): Promise<readonly InputEvent[]> {
+    const sources = this.of('cluster-document');
+    const timeless = sources.map(({ file }) => file).filter(({ time }) => time === undefined);
+    const undated: ClusterChange[] = [];
+    const dated: { readonly time: Nanos; readonly events: readonly InputEvent[] }[] = [];
+    for (const source of sources) {
+      const { file } = source;
+      if (file.time === undefined && isLaterOfPair(file, timeless)) {
+        this.leaveOutLater(file);
+        continue;
+      }
+      const { changes, problems } = readClusterDocument(await this.whole(source));
+      const fatal = problems.find((problem) => problem.fatal);
+      if (fatal !== undefined && changes.length === 0) throw unusable(file.name, fatal);
+      const time = file.time?.time;
+      this.tell(file, problems, time);
+      this.sees(time);
+      if (time === undefined) undated.push(...changes);
+      else
+        dated.push({ time, events: changes.map((change) => ({ type: 'cluster', time, change })) });
+    }
+    dated.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
+    if (dated.length > 0) this.streams.push(oneByOne(dated.flatMap(({ events }) => events)));
+    return mergeLists(undated).map((change) => ({ type: 'cluster', change }));
+  }
+
+  private leaveOutLater(file: InputFile): void {
+    const reason =
+      'has no time, and its .before twin holds from the beginning: skipped; give FILE@TIME to use both';
+    this.leaveOut(file, 'no-time', reason);
+  }
+
+  private async openStreams(): Promise<void> {
+    const context: StreamContext = {
+      interfaces: this.options.interfaces,
+      zoneOffsetSeconds: this.options.zoneOffsetSeconds,
+      onProblem: this.options.onProblem,
+      onRead: (bytes) => {
+        this.doneBytes += bytes;
+        this.options.onProgress?.(this.doneBytes, this.totalBytes);
+      },
+      onPackets: (packets) => {
+        this.counts.packets += packets;
+      },
+    };
+    const listings: { readonly time: Nanos; readonly stream: AsyncIterable<InputEvent> }[] = [];
+    const single: AsyncIterable<InputEvent>[] = [];
+    const undated: Opened[] = [];
+    for (const source of this.of('capture', 'conntrack-xml', 'conntrack-text', 'cluster-watch')) {
+      const { file, kind, head } = source;
+      this.totalBytes += file.size;
+      if (kind === 'capture') {
+        this.sees(firstPacket(source));
+        single.push(captureStream(source, (index) => this.names.of(file, index), context));
+      } else if (kind === 'conntrack-xml' || kind === 'conntrack-text') {
+        const reader = conntrackReader(kind, this.options.zoneOffsetSeconds);
+        reader.feed(head.bytes);
+        if (head.whole) reader.end();
+        const isListing = reader.rows.words[C_EVENT] === EVENT_LISTED && reader.rows.length > 0;
+        this.sees(firstTold(reader.rows));
+        const stream = conntrackStream(source, kind, context);
+        if (isListing && file.time !== undefined) {
+          this.sees(file.time.time);
+          listings.push({ time: file.time.time, stream });
+        } else {
+          single.push(stream);
+          if (isListing) undated.push(source);
+        }
+      } else {
+        const reader = new WatchLogReader();
+        reader.feed(head.bytes);
+        this.sees(reader.events[0]?.time ?? file.time?.time);
+        single.push(watchStream(source, context));
+      }
+    }
+    await this.checkListings(undated);
+    // One after the other, so that a folder full of snapshots needs one open file.
+    listings.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
+    if (listings.length > 0) this.streams.push(inTurn(listings.map(({ stream }) => stream)));
+    this.streams.push(...single);
+  }
+
+  /** Listings without a time must not contradict each other. (A pipe can be read only once: it is not checked.) */
+  private async checkListings(sources: readonly Opened[]): Promise<void> {
+    const files = sources.map(({ file }) => file);
+    const nodes = new Map<string, ListingCheck>();
+    for (const { file, bytes, kind } of sources) {
+      if (sources.length < 2 || file.form !== 'file' || isLaterOfPair(file, files)) continue;
+      if (kind !== 'conntrack-xml' && kind !== 'conntrack-text') continue;
+      const check = nodes.get(file.node ?? '') ?? new ListingCheck();
+      nodes.set(file.node ?? '', check);
+      const reader = conntrackReader(kind, 0);
+      // What is wrong with the file is told when its stream is read.
+      for await (const chunk of bytes.chunks(() => {})) {
+        reader.feed(chunk);
+        check.add(file, reader.rows);
+        reader.rows.clear();
+        reader.problems.length = 0;
+      }
+    }
+  }
+
+  /** Looks into the captures beyond their heads: a long one may begin with nothing of interest. */
+  private async searchFirstTime(): Promise<void> {
+    for (const { file, bytes } of this.of('capture')) {
+      if (file.form !== 'file') continue;
+      const reader = captureReader(file, new Interfaces(), () => undefined);
+      for await (const chunk of bytes.chunks(() => {})) {
+        reader.feed(chunk);
+        if (reader.rows.length > 0) break;
+      }
+      if (reader.rows.length > 0) this.sees(packetTime(reader.rows, 0));
+    }
+  }
+}
+
+function isEvidence(kind: InputKind): boolean {
+  return kind === 'capture' || kind === 'conntrack-xml' || kind === 'conntrack-text';
+}
+
+/** The time of the first packet of interest in a capture's head. Throws UsageError for a capture of which nothing can be read. */
+function firstPacket({ file, head }: Opened): Nanos | undefined {
+  const reader = captureReader(file, new Interfaces(), () => undefined);
+  reader.feed(head.bytes);
+  if (head.whole || head.problem !== undefined) reader.end();
+  const fatal = reader.problems.find((problem) => problem.fatal);
+  if (fatal !== undefined && reader.packets === 0) throw unusable(file.name, fatal);
+  return reader.rows.length === 0 ? undefined : packetTime(reader.rows, 0);
+}
+
+/** The first time that rows tell. */
+function firstTold({ words, length }: ConntrackRows): Nanos | undefined {
+  for (let at = 0; at < length * CONNTRACK_WORDS; at += CONNTRACK_WORDS) {
+    if (((words[at + C_BITS] ?? 0) & HAS_TIME) === 0) continue;
+    return nanosOf(words[at + C_SEC] ?? 0, words[at + C_NSEC] ?? 0);
+  }
+  return undefined;
+}
+
+async function* oneByOne(events: readonly InputEvent[]): AsyncGenerator<InputEvent> {
+  yield* events;
+}
+
+async function* inTurn(streams: readonly AsyncIterable<InputEvent>[]): AsyncGenerator<InputEvent> {
+  for (const stream of streams) yield* stream;
+}
