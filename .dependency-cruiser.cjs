@@ -9,7 +9,7 @@ const layer = (name, comment, mayImport) => ({
 const MODEL = '^src/model/';
 const RXJS = 'node_modules/rxjs/';
 const NOBLE = 'node_modules/@noble/hashes/';
-const NODE = '^(node:)?(buffer|child_process|events|fs|fs/promises|https?|net|os|path|stream|timers|url|util|zlib)(/|$)';
+const NODE = '^(node:)?(buffer|child_process|dgram|events|fs|fs/promises|https?|net|os|path|stream|timers|url|util|zlib)(/|$)';
 
 module.exports = {
   forbidden: [

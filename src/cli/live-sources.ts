@@ -8,26 +8,20 @@ import {
   type Observable,
   of,
   share,
-  startWith,
   throttleTime,
 } from 'rxjs';
 import type { InputEvent } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
-import { PermissionError, UsageError } from '../model/problem.js';
-import { loadAddon } from '../native/binding.js';
+import { UsageError } from '../model/problem.js';
 import { chooseCapture } from '../sources/capture/backend.js';
 import { clusterFromFiles } from '../sources/cluster/files.js';
 import { watchCluster } from '../sources/cluster/watch.js';
-import { conntrackEvents, conntrackList } from '../sources/conntrack/command.js';
-import { conntrackNetlink } from '../sources/conntrack/netlink.js';
+import { chooseConntrack } from '../sources/conntrack/choose.js';
 import { watchIptables } from '../sources/rules/iptables.js';
 import type { LiveRequest } from './commands.js';
 
 /** Of a burst of changes in the cluster one reading of the rules is enough; kube-proxy takes up to a second to follow. */
 const RULES_AFTER_CHANGE_MS = 1_000;
-
-/** Polling the table is the last resort: each poll costs the kernel a walk over all of it. */
-const LIST_INTERVAL_MS = 200;
 
 export interface LiveSources {
   /** Which backends were chosen, in one line for people. */
@@ -49,7 +43,7 @@ export function liveSources(
 ): LiveSources {
   const node = request.nodeName === undefined ? {} : { node: request.nodeName };
   const capture = chooseCapture(request.backend, { interfaces, ...node });
-  const conntrack = conntrackSource(request.conntrack, unresolved);
+  const conntrack = chooseConntrack(request.conntrack, unresolved);
   const cluster = clusterSource(request).pipe(share());
   const changes = cluster.pipe(
     filter((event) => event.type === 'cluster' && concernsRules(event)),
@@ -71,39 +65,6 @@ function concernsRules(event: InputEvent & { type: 'cluster' }): boolean {
   const { change } = event;
   const kind = change.op === 'list' ? change.kind : change.item.kind;
   return kind === 'service' || kind === 'endpointslice';
-}
-
-function conntrackSource(
-  choice: LiveRequest['conntrack'],
-  unresolved: Observable<unknown>,
-): { name: string; events: Observable<InputEvent> } {
-  const list = (): Observable<InputEvent> =>
-    conntrackList({ trigger: unresolved.pipe(startWith(0)), minIntervalMs: LIST_INTERVAL_MS });
-  switch (choice) {
-    case 'none':
-      return { name: 'none', events: NEVER };
-    case 'netlink':
-      return { name: 'netlink', events: conntrackNetlink() };
-    case 'events':
-      return { name: 'conntrack -E', events: conntrackEvents() };
-    case 'list':
-      return { name: 'conntrack -L', events: list() };
-    case 'auto': {
-      const addon = loadAddon().ok;
-      const events = addon ? conntrackNetlink() : conntrackEvents();
-      return {
-        name: addon ? 'netlink' : 'conntrack -E',
-        // Packets alone attribute most connections: that is worth more than giving up.
-        events: events.pipe(catchError(withoutConntrack)),
-      };
-    }
-  }
-}
-
-function withoutConntrack(error: unknown): Observable<InputEvent> {
-  if (!(error instanceof PermissionError || error instanceof UsageError)) throw error;
-  const detail = `conntrack cannot be read, packets alone must do: ${error.message}`;
-  return of({ type: 'notice', notice: { code: 'no-conntrack', detail } });
 }
 
 function clusterSource(request: LiveRequest): Observable<InputEvent> {

@@ -1,7 +1,6 @@
-import type { Via } from '../model/attribution.js';
 import type { ServiceRecord } from '../model/cluster.js';
 import { protocolNumber } from '../model/packet.js';
-import type { ServiceEntry } from '../model/services.js';
+import type { ServiceEntry, Via } from '../model/services.js';
 
 /**
  * The addresses at which a Service can be reached by what its object says. Which ways lead on from

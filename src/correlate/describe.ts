@@ -6,12 +6,11 @@ import type {
   Evidence,
   Peer,
   PodRef,
-  RulePath,
   ServiceRef,
 } from '../model/attribution.js';
 import type { PodRecord } from '../model/cluster.js';
 import { type ProtocolName, protocolName } from '../model/packet.js';
-import type { EndpointRoute, ServiceEntry } from '../model/services.js';
+import type { EndpointRoute, RulePath, ServiceEntry } from '../model/services.js';
 import type { Nanos } from '../model/time.js';
 import {
   BY_CONNTRACK,
@@ -106,9 +105,24 @@ export function identify(state: State, c: Connection): string {
   return c.id;
 }
 
+/** Pods and Services are few and connections many: each is put into words once and shared. */
+const podRefs = new WeakMap<PodRecord, PodRef>();
+const serviceRefs = new WeakMap<ServiceEntry, ServiceRef>();
+
 function serviceOf(c: Connection): ServiceRef | undefined {
   const entry = c.byRules ?? c.byCluster;
   if (entry === undefined) return undefined;
+  // Only an entry that names its Service itself is the same for every connection.
+  if (entry.service === undefined) return makeService(c, entry);
+  let ref = serviceRefs.get(entry);
+  if (ref === undefined) {
+    ref = makeService(c, entry);
+    serviceRefs.set(entry, ref);
+  }
+  return ref;
+}
+
+function makeService(c: Connection, entry: ServiceEntry): ServiceRef {
   const name = c.byRules?.service ?? c.byCluster?.service;
   return {
     ...(name !== undefined && { namespace: name.namespace, name: name.name }),
@@ -118,12 +132,17 @@ function serviceOf(c: Connection): ServiceRef | undefined {
 }
 
 function podRef(pod: PodRecord): PodRef {
-  return {
-    namespace: pod.namespace,
-    name: pod.name,
-    ...(pod.uid !== '' && { uid: pod.uid }),
-    ...(pod.node !== undefined && { node: pod.node }),
-  };
+  let ref = podRefs.get(pod);
+  if (ref === undefined) {
+    ref = {
+      namespace: pod.namespace,
+      name: pod.name,
+      ...(pod.uid !== '' && { uid: pod.uid }),
+      ...(pod.node !== undefined && { node: pod.node }),
+    };
+    podRefs.set(pod, ref);
+  }
+  return ref;
 }
 
 function peerOf(state: State, ip: string, port: number, time: Nanos | undefined): Peer {

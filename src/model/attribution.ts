@@ -1,5 +1,6 @@
 import type { Loss, Notice } from './event.js';
 import type { ProtocolName } from './packet.js';
+import type { RulePath, Via } from './services.js';
 import type { Nanos } from './time.js';
 
 /** What the machine says. Sinks give it its outer form (docs/schema.md). */
@@ -29,24 +30,11 @@ export interface Backend extends Peer {
   readonly hostNetwork?: boolean;
 }
 
-export type Via = 'clusterIP' | 'nodePort' | 'externalIP' | 'loadBalancerIP' | 'hostPort';
-
 export interface ServiceRef {
   readonly namespace?: string;
   readonly name?: string;
   readonly portName?: string;
   readonly via: Via;
-}
-
-export interface RulePath {
-  readonly mode: 'iptables' | 'nftables';
-  /** Which of iptables' back ends held the rules. */
-  readonly backend?: string;
-  /** Chain names in order of the walk. */
-  readonly path: readonly string[];
-  /** Product along the path; absent under affinity. */
-  readonly probability?: number;
-  readonly affinity: boolean;
 }
 
 /** The order in which evidence is listed. */

@@ -65,4 +65,72 @@ export interface IptablesRules {
   readonly tables: ReadonlyMap<string, Table>;
 }
 
-export type RuleSet = IptablesRules;
+/** JSON as nft printed it: what is not understood is kept. */
+export type NftJson =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly NftJson[]
+  | { readonly [key: string]: NftJson };
+
+export interface NftRule {
+  readonly handle?: number;
+  readonly comment?: string;
+  /** Each expression as printed, in order (libnftables-json(5)). */
+  readonly expressions: readonly NftJson[];
+}
+
+export interface NftChain {
+  readonly name: string;
+  readonly handle?: number;
+  readonly comment?: string;
+  /** `nat`, `filter`; with `hook`, `priority` and `policy` only in base chains. */
+  readonly type?: string;
+  /** `prerouting`, `output` … */
+  readonly hook?: string;
+  readonly priority?: number;
+  readonly policy?: string;
+  readonly rules: readonly NftRule[];
+}
+
+/** One element of a set or map. */
+export interface NftElement {
+  /** As printed, without what is wrapped around it. */
+  readonly key: NftJson;
+  /** Of a map: a verdict (`{ goto: { target } }`, `{ drop: null }`) or a value. */
+  readonly value?: NftJson;
+  readonly comment?: string;
+  /** Seconds until it goes, where it has a timeout. */
+  readonly expiresSeconds?: number;
+}
+
+export interface NftSet {
+  readonly name: string;
+  readonly handle?: number;
+  readonly comment?: string;
+  /** The parts of its key: `ipv4_addr`, `inet_proto`, `inet_service`. */
+  readonly keyTypes: readonly string[];
+  /** What a map leads to, `verdict` …; absent for a set. */
+  readonly valueType?: string;
+  readonly flags: readonly string[];
+  /** How long its elements stay: for kube-proxy's affinity sets, the affinity's. */
+  readonly timeoutSeconds?: number;
+  readonly elements: readonly NftElement[];
+}
+
+/** kube-proxy's table of one family, as `nft -j` lists it (kube-proxy's mode nftables). */
+export interface NftablesRules {
+  readonly kind: 'nftables';
+  readonly family: 4 | 6;
+  readonly backend: 'nft';
+  /** Version of the tool that printed it, `1.0.6`. */
+  readonly version?: string;
+  /** nft prints none. */
+  readonly time?: Nanos;
+  readonly chains: ReadonlyMap<string, NftChain>;
+  readonly sets: ReadonlyMap<string, NftSet>;
+  readonly maps: ReadonlyMap<string, NftSet>;
+}
+
+export type RuleSet = IptablesRules | NftablesRules;

@@ -1,4 +1,17 @@
-import type { RulePath, Via } from './attribution.js';
+/** How a Service is reached. */
+export type Via = 'clusterIP' | 'nodePort' | 'externalIP' | 'loadBalancerIP' | 'hostPort';
+
+/** The way through the rules to an endpoint. */
+export interface RulePath {
+  readonly mode: 'iptables' | 'nftables';
+  /** Which of iptables' back ends held the rules. */
+  readonly backend?: string;
+  /** Chain names in order of the walk. */
+  readonly path: readonly string[];
+  /** Product along the path; absent under affinity. */
+  readonly probability?: number;
+  readonly affinity: boolean;
+}
 
 /** A Service's port, as kube-proxy names it. */
 export interface ServicePortName {

@@ -7,12 +7,12 @@ import {
   type OutputEvent,
   type Peer,
   type PodRef,
-  type RulePath,
   type ServiceRef,
   type Summary,
   type Traffic,
 } from '../model/attribution.js';
 import type { Loss, Notice } from '../model/event.js';
+import type { RulePath } from '../model/services.js';
 import { formatNanos, type Nanos } from '../model/time.js';
 import type { Sink, SinkOptions } from './sink.js';
 import { type Renderer, TextSink } from './text-sink.js';

@@ -13,6 +13,14 @@ const PROGRAM = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 /** The same packets that whichpod looks at. */
 const FILTER = 'tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0';
 
+/** A module for `node --import` that prints the process's peak memory when it ends. */
+const PEAK_MEMORY = `data:text/javascript,${encodeURIComponent(
+  "process.on('exit', () => process.stderr.write('peak-rss-kb=' + process.resourceUsage().maxRSS))",
+)}`;
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+const complain = (line: string): void => void process.stderr.write(`${line}\n`);
+
 interface Run {
   readonly seconds: number;
   readonly rssMegabytes: number;
@@ -24,7 +32,7 @@ function option(name: string, otherwise: number): number {
   return at < 0 ? otherwise : Number(process.argv[at + 1]);
 }
 
-/** Runs a program under GNU-free accounting: wall clock here, peak memory from the kernel's own status. */
+/** Runs a program to its end: wall clock as seen from here, peak memory as the program itself reports it at its exit. */
 function time(command: string, args: readonly string[]): Run {
   const before = process.hrtime.bigint();
   const done = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 28 });
@@ -33,7 +41,7 @@ function time(command: string, args: readonly string[]): Run {
   return { seconds, rssMegabytes: peakOf(done.stderr), output: done.stdout };
 }
 
-/** Peak resident memory as `--report-memory` style lines do not exist here: node prints it at exit when asked. */
+/** From the line that PEAK_MEMORY prints; 0 for a program that does not. */
 function peakOf(stderr: string): number {
   const m = /peak-rss-kb=(\d+)/.exec(stderr);
   return m ? Number(m[1]) / 1024 : 0;
@@ -50,10 +58,9 @@ function replayBench(packets: number, rounds: number): void {
     const shape = { packets, packetsEach: 20, services: 100, endpointsEach: 10 };
     const made = generate(folder, shape);
     const megabytes = Math.round(made.bytes / 1e6);
-    console.log(
+    say(
       `replay: ${made.packets} packets, ${made.connections} connections, ${megabytes} MB, ${shape.services} Services with ${shape.endpointsEach} Pods`,
     );
-    const exitHook = 'data:text/javascript,process.on("exit",()=>process.stderr.write(`peak-rss-kb=${process.resourceUsage().maxRSS}\\n`))';
     const forms = [
       { name: 'whichpod -o summary', args: ['-o', 'summary'] },
       { name: 'whichpod -o ndjson > /dev/null', args: ['-o', 'ndjson', '--verdict', 'conflict'] },
@@ -68,7 +75,7 @@ function replayBench(packets: number, rounds: number): void {
       for (const form of forms) {
         const run = time(process.execPath, [
           '--import',
-          exitHook,
+          PEAK_MEMORY,
           PROGRAM,
           'replay',
           folder,
@@ -100,7 +107,7 @@ function report(results: ReadonlyMap<string, readonly Run[]>, packets: number): 
     const seconds = runs.map((r) => r.seconds);
     const mid = median(seconds);
     const rss = median(runs.map((r) => r.rssMegabytes));
-    console.log(
+    say(
       [
         name.padEnd(32),
         `${mid.toFixed(3)} s`.padStart(10),
@@ -118,13 +125,13 @@ const parts: Readonly<Record<string, () => void>> = {
 };
 
 const asked = process.argv.slice(2).filter((a) => !a.startsWith('--') && !/^\d+$/.test(a));
-console.log(
+say(
   `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, ${execFileSync('uname', ['-sr'], { encoding: 'utf8' }).trim()}`,
 );
 for (const name of asked.length > 0 ? asked : Object.keys(parts)) {
   const part = parts[name];
   if (part === undefined) {
-    console.error(`no benchmark ${name}; there are: ${Object.keys(parts).join(', ')}`);
+    complain(`no benchmark ${name}; there are: ${Object.keys(parts).join(', ')}`);
     process.exitCode = 2;
   } else {
     part();

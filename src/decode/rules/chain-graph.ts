@@ -59,15 +59,7 @@ export interface Step {
  * `mark-drop`: marked in nat to be dropped in filter, while the walk goes on (Kubernetes up to 1.24).
  * `end`: leaves the table without a DNAT to one endpoint.
  */
-type StepKind =
-  | 'jump'
-  | 'goto'
-  | 'dnat'
-  | 'reject'
-  | 'drop'
-  | 'mark-drop'
-  | 'end'
-  | 'return';
+type StepKind = 'jump' | 'goto' | 'dnat' | 'reject' | 'drop' | 'mark-drop' | 'end' | 'return';
 
 /** xt_statistic keeps a probability in 31 bits and compares it with as many random ones. */
 export const PROBABILITY_ONE = 2 ** 31;

@@ -1,8 +1,13 @@
-import type { RulePath, Via } from '../../model/attribution.js';
 import { protocolName } from '../../model/packet.js';
 import type { Problem } from '../../model/problem.js';
 import type { IptablesRules } from '../../model/ruleset.js';
-import type { EndpointRoute, ServiceEntry, ServicePortName } from '../../model/services.js';
+import type {
+  EndpointRoute,
+  RulePath,
+  ServiceEntry,
+  ServicePortName,
+  Via,
+} from '../../model/services.js';
 import {
   ChainGraph,
   type ChainNode,

@@ -112,6 +112,12 @@ export function conntrackNetlink(
   });
 }
 
+/** Why `conntrackNetlink` cannot work here, permissions apart; `undefined` if it can. */
+export function whyNoNetlink(load: () => AddonLoad = loadAddon): string | undefined {
+  const loading = load();
+  return loading.ok ? undefined : loading.reason;
+}
+
 function refusal(cause: Error): PermissionError {
   return new PermissionError(
     `reading conntrack over netlink needs the capability CAP_NET_ADMIN (${cause.message}); run as root, or in a container add NET_ADMIN to securityContext.capabilities`,

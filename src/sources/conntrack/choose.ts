@@ -1,0 +1,59 @@
+import { catchError, NEVER, type Observable, of, startWith } from 'rxjs';
+import type { InputEvent } from '../../model/event.js';
+import { PermissionError, UsageError } from '../../model/problem.js';
+import { loadAddon } from '../../native/binding.js';
+import { conntrackEvents, conntrackList } from './command.js';
+import { conntrackNetlink } from './netlink.js';
+
+export type ConntrackChoice = 'auto' | 'netlink' | 'events' | 'list' | 'none';
+
+/** Each listing costs the kernel a walk over the whole table, so it is the last resort and not done more often. */
+const LIST_INTERVAL_MS = 200;
+
+export interface ConntrackSource {
+  /** For people: which way it is read. */
+  readonly name: string;
+  /** Cold: nothing is opened or started before it is subscribed to. */
+  readonly events: Observable<InputEvent>;
+}
+
+/**
+ * Chooses how conntrack is read: `auto` takes netlink, and the conntrack program where the addon cannot
+ * be loaded, and goes on without (a notice says so) where neither may be used: packets alone attribute
+ * most connections. `unresolved` emits while connections wait for evidence: `list` asks only then.
+ */
+export function chooseConntrack(
+  choice: ConntrackChoice,
+  unresolved: Observable<unknown>,
+): ConntrackSource {
+  switch (choice) {
+    case 'none':
+      return { name: 'none', events: NEVER };
+    case 'netlink':
+      return { name: 'netlink', events: conntrackNetlink() };
+    case 'events':
+      return { name: 'conntrack -E', events: conntrackEvents() };
+    case 'list': {
+      // One listing at the start, to know what was open before.
+      const trigger = unresolved.pipe(startWith(undefined));
+      return {
+        name: 'conntrack -L',
+        events: conntrackList({ trigger, minIntervalMs: LIST_INTERVAL_MS }),
+      };
+    }
+    case 'auto': {
+      const addon = loadAddon().ok;
+      const events = addon ? conntrackNetlink() : conntrackEvents();
+      return {
+        name: addon ? 'netlink' : 'conntrack -E',
+        events: events.pipe(catchError(goOnWithout)),
+      };
+    }
+  }
+}
+
+function goOnWithout(error: unknown): Observable<InputEvent> {
+  if (!(error instanceof PermissionError || error instanceof UsageError)) throw error;
+  const detail = `conntrack cannot be read, packets alone must do: ${error.message}`;
+  return of({ type: 'notice', notice: { code: 'no-conntrack', detail } });
+}
