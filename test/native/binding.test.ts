@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -20,8 +20,11 @@ async function loadBeside(content: string | undefined): Promise<AddonLoad> {
   folders.push(folder);
   const binding = join(folder, 'dist', 'native', 'binding.mjs');
   mkdirSync(dirname(binding), { recursive: true });
-  cpSync(COMPILED, binding);
-  cpSync(`${COMPILED}.map`, join(dirname(binding), 'binding.js.map'));
+  // Without the source map, which does not fit there.
+  writeFileSync(
+    binding,
+    readFileSync(COMPILED, 'utf8').replace(/^\/\/# sourceMappingURL=.*$/m, ''),
+  );
   if (content !== undefined) {
     const release = join(folder, 'native', 'build', 'Release');
     mkdirSync(release, { recursive: true });

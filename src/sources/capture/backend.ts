@@ -5,9 +5,8 @@ import { type AddonLoad, loadAddon } from '../../native/binding.js';
 import { captureCap } from './cap.js';
 import { type CaptureOptions, captureRing } from './ring.js';
 
-/** The spellings of `--backend`. */
-export const BACKENDS = ['auto', 'ring', 'cap'] as const;
-export type BackendChoice = (typeof BACKENDS)[number];
+/** The values of `--backend`. */
+type BackendChoice = 'auto' | 'ring' | 'cap';
 
 export interface Capture {
   readonly backend: 'ring' | 'cap';

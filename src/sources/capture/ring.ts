@@ -62,6 +62,9 @@ const SIZE: RingSize = { blockBytes: 64 * 1024, blocks: 256, blockTimeoutMs: 1 }
 /** How often drops are looked for while nothing comes, and how long an interface's name is believed. */
 const CHECK_MS = 1_000;
 
+/** While much comes, drops are looked for this often: more would cost as much as reading a batch. */
+const DROPS_MS = 20;
+
 // linux/if_arp.h: the two that begin with an Ethernet header.
 const ARPHRD_ETHER = 1;
 const ARPHRD_LOOPBACK = 772;
@@ -138,7 +141,7 @@ class BatchReader {
   private readonly fresh = new Map<number, number>();
   private readonly known = new Map<number, number>();
   private drops = 0;
-  private checked = wallClock();
+  private checkedMs = Date.now();
   private readonly ring: PacketRing;
   private readonly options: CaptureOptions;
   private readonly subscriber: Subscriber<InputEvent>;
@@ -162,7 +165,9 @@ class BatchReader {
       at += RING_HEADER_WORDS + ((captured + 3) >>> 2);
     }
     if (rows.length > 0) this.subscriber.next({ type: 'packets', rows });
-    this.countDrops();
+    const since = Date.now() - this.checkedMs;
+    // A clock that was set back must not put the next look off.
+    if (since >= DROPS_MS || since < 0) this.countDrops();
   }
 
   /** Once a second. */
@@ -214,19 +219,19 @@ class BatchReader {
     // Whoever got the rows may have unsubscribed, and so closed the ring.
     if (this.subscriber.closed) return;
     const { drops } = this.ring.stats();
-    const now = wallClock();
+    const now = Date.now();
     const count = drops - this.drops;
-    const from = this.checked;
+    const from = Math.min(this.checkedMs, now);
     this.drops = drops;
-    this.checked = now;
+    this.checkedMs = now;
     if (count === 0) return;
     this.subscriber.next({
       type: 'loss',
       loss: {
         source: 'ring',
         count,
-        from,
-        to: now,
+        from: wallClock(from),
+        to: wallClock(now),
         detail: 'the kernel dropped packets: the capture ring was full',
       },
     });

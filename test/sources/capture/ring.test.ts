@@ -192,11 +192,14 @@ describe('captureRing, with a ring by hand', () => {
   test('drops become losses with their span, whether something comes or not', () => {
     const fake = new FakeRing();
     const seen = watch(fake);
-    vi.advanceTimersByTime(10);
+    vi.advanceTimersByTime(19);
     fake.drops = 5;
     fake.deliver([{ frame: MARKER }]);
+    expect(seen.events.map((event) => event.type)).toEqual(['packets']);
+    vi.advanceTimersByTime(1);
+    fake.deliver([{ frame: MARKER }]);
     fake.drops = 7;
-    vi.advanceTimersByTime(2_990);
+    vi.advanceTimersByTime(2_980);
     const detail = 'the kernel dropped packets: the capture ring was full';
     expect(seen.events.filter((event) => event.type === 'loss')).toEqual([
       {
@@ -205,7 +208,7 @@ describe('captureRing, with a ring by hand', () => {
           source: 'ring',
           count: 5,
           from: 1_795_377_425_000_000_000n,
-          to: 1_795_377_425_010_000_000n,
+          to: 1_795_377_425_020_000_000n,
           detail,
         },
       },
@@ -214,7 +217,7 @@ describe('captureRing, with a ring by hand', () => {
         loss: {
           source: 'ring',
           count: 2,
-          from: 1_795_377_425_010_000_000n,
+          from: 1_795_377_425_020_000_000n,
           to: 1_795_377_426_000_000_000n,
           detail,
         },

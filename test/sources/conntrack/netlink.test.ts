@@ -17,6 +17,7 @@ import type { AddonLoad } from '../../../src/native/binding.js';
 import {
   type ConntrackNetlinkOptions,
   conntrackNetlink,
+  whyNoNetlink,
 } from '../../../src/sources/conntrack/netlink.js';
 import type { BatchCallback, NetlinkOptions } from '../../native/addon-types.js';
 import { type Line, missingForKernelTests, Namespace } from '../../native/namespace.js';
@@ -285,6 +286,11 @@ describe('conntrackNetlink, with a socket by hand', () => {
     const error = vi.fn();
     conntrackNetlink({}, () => ({ ok: false, reason: 'not built' })).subscribe({ error });
     expect(error.mock.calls).toMatchObject([[{ name: 'UsageError', message: 'not built' }]]);
+  });
+
+  test('whether it can work is known without opening anything', () => {
+    expect(whyNoNetlink(() => ({ ok: false, reason: 'not built' }))).toBe('not built');
+    expect(whyNoNetlink(new FakeSocket().load)).toBeUndefined();
   });
 
   test('whoever unsubscribes on an event is told nothing more', () => {
