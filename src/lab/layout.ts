@@ -68,7 +68,7 @@ function routeToPod(options: LabOptions, pod: LabPod, veth: string): string[] {
   if (pod.ip6 !== undefined && options.gateway6 !== undefined) {
     lines.push(
       `address add ${options.gateway6}/128 dev ${veth} nodad`,
-      `-6 route add ${pod.ip6}/128 dev ${veth}`,
+      `route add ${pod.ip6}/128 dev ${veth}`,
     );
   }
   return lines;
@@ -95,8 +95,8 @@ export function podCommands(options: LabOptions, pod: LabPod): string[] {
   lines.push(`route add default via ${options.gateway} dev eth0`);
   if (pod.ip6 !== undefined && options.gateway6 !== undefined && options.podCIDR6 !== undefined) {
     lines.push(`address add ${pod.ip6}/${bridge ? prefix(options.podCIDR6) : 128} dev eth0 nodad`);
-    if (!bridge) lines.push(`-6 route add ${options.gateway6} dev eth0`);
-    lines.push(`-6 route add default via ${options.gateway6} dev eth0`);
+    if (!bridge) lines.push(`route add ${options.gateway6} dev eth0`);
+    lines.push(`route add default via ${options.gateway6} dev eth0`);
   }
   return lines;
 }

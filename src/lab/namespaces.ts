@@ -4,6 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 /** Where iproute2 keeps named network namespaces. */
 const NETNS_DIRECTORY = '/run/netns';
 
+const IP = 'ip';
+
 /** `wp<pid>-<start time of that process>-<number of the lab>-<which>`: who made it, also after a pid was used again. */
 const NAME = /^wp(\d+)-(\d+)-\d+-/;
 
@@ -26,7 +28,7 @@ export function namespacePath(name: string): string {
 export function deleteNamespaces(names: readonly string[]): void {
   const present = new Set(listNamespaces());
   const input = names.filter((name) => present.has(name)).map((name) => `netns del ${name}\n`);
-  if (input.length > 0) spawnSync('ip', ['-force', '-batch', '-'], { input: input.join('') });
+  if (input.length > 0) spawnSync(IP, ['-force', '-batch', '-'], { input: input.join('') });
 }
 
 /**

@@ -84,8 +84,11 @@ function service(ports: readonly LabService[], metadata: Metadata): object {
   const first = ports[0];
   if (first === undefined) return {};
   const clusterIPs = [...new Set(ports.map((port) => port.clusterIP))];
-  // A dual-stack Service is one port in two families here, and one port in the API.
-  const listed = [...new Map(ports.map((port) => [portKey(port), port])).values()];
+  // Two entries that differ in family alone are one port of a dual-stack Service.
+  const listed = [...groupBy(ports, portKey).values()].map((same) => {
+    const nodePort = same.find((port) => port.nodePort !== undefined)?.nodePort;
+    return { ...(same[0] ?? first), nodePort };
+  });
   return {
     metadata: metadata(first.namespace, first.name, 'Service'),
     spec: {

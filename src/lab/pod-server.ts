@@ -27,8 +27,6 @@ export interface ServerAnswer {
   readonly peer: { readonly ip: string; readonly port: number };
 }
 
-/** A client that connects and says nothing is let go after this. */
-const IDLE_MS = 30_000;
 /** Answers to as many unaccepted connections as the kernel allows (net.core.somaxconn cuts it). */
 const BACKLOG = 4096;
 const NEWLINE = 10;
@@ -55,9 +53,8 @@ await Promise.all(ready);
 process.stdout.write('ready\n');
 
 function listenTcp(host: string, port: number): Promise<void> {
-  const server = createServer({ noDelay: true }, (socket) => {
+  const server = createServer((socket) => {
     socket.on('error', () => socket.destroy());
-    socket.setTimeout(IDLE_MS, () => socket.destroy());
     socket.once('data', (first) => {
       if (first[0] === NEWLINE) {
         const { pod, ip, port: own, peer } = describe(socket);

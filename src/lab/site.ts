@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UsageError } from '../model/problem.js';
 import { deleteNamespaces, namespacePath } from './namespaces.js';
@@ -32,13 +34,8 @@ export class Site {
 
   /** Starts one of the lab's own programs there. Its job is its only argument. */
   start(where: string, script: string, job: object): Child {
-    // Run from source (tests), they need tsx, which is looked for from the working directory.
-    const fromSource = import.meta.url.endsWith('.ts');
-    const file = fileURLToPath(
-      new URL(`./${script}${fromSource ? '.ts' : '.js'}`, import.meta.url),
-    );
-    const node = [process.execPath, ...(fromSource ? ['--import', 'tsx'] : []), file];
-    return this.processes.start([...this.enter(where), ...node, JSON.stringify(job)], ROOT);
+    const node = [process.execPath, ...scriptArguments(script), JSON.stringify(job)];
+    return this.processes.start([...this.enter(where), ...node], ROOT);
   }
 
   async close(): Promise<void> {
@@ -50,4 +47,18 @@ export class Site {
     this.processes.kill();
     deleteNamespaces([...this.#names.values()]);
   }
+}
+
+/**
+ * How Node runs one of the programs beside this file. From source (in tests) the compiled one is taken
+ * if it is not older, since each start through tsx costs several times as much; a program imports
+ * nothing but types and Node's modules, so its own age is all that matters.
+ */
+function scriptArguments(script: string): string[] {
+  const compiled = join(ROOT, 'dist', 'lab', `${script}.js`);
+  if (import.meta.url.endsWith('.js')) return [compiled];
+  const source = join(ROOT, 'src', 'lab', `${script}.ts`);
+  const age = statSync(compiled, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (age > statSync(source).mtimeMs) return [compiled];
+  return ['--import', 'tsx', source]; // tsx is looked for from the working directory
 }

@@ -76,10 +76,17 @@ const PACE_MS = 4;
 /** Rows are written in pieces of about this many characters: one write a row would cost more than the row. */
 const WRITE_CHARACTERS = 16_384;
 
+/** How often connections are looked at that may have waited too long. */
+const LATE_MS = 100;
+/** Longer than any answer. */
+const LINE_BUFFER = Buffer.alloc(1024);
+
 // The parent wrote it.
 const job = JSON.parse(process.argv[2] ?? '') as TrafficJob;
 const agent = new Agent({ keepAlive: true, maxSockets: job.concurrency });
 const connections = new WeakMap<Socket, number>();
+
+const underWay = new Map<Socket, Trip>();
 
 let started = 0;
 let finished = 0;
@@ -89,6 +96,7 @@ let text = '';
 const firstStart = now();
 process.stdin.on('end', () => process.exit(1)).on('error', () => process.exit(1));
 process.stdin.resume();
+if (job.mode === 'line') setInterval(giveUpLate, LATE_MS);
 if (job.mode === 'udp' && job.keepAlive) askOverOneSocket();
 else fill();
 
@@ -159,40 +167,55 @@ function connected(trip: Trip, socket: Socket): void {
   trip.tc = now();
 }
 
+/**
+ * Written for many connections a second: the answer goes into one buffer for all (it is taken out at
+ * once), and one timer looks after all that are under way.
+ */
 function askLine(trip: Trip): void {
   const localPort = sourcePort(trip.i);
   trip.sport = localPort;
+  let line = '';
   const socket = connect({
     host: job.host,
     port: job.port,
     ...(localPort === undefined ? {} : { localPort }),
+    onread: {
+      buffer: LINE_BUFFER,
+      callback: (length, buffer) => {
+        line += Buffer.from(buffer.buffer, buffer.byteOffset, length).toString('latin1');
+        return true;
+      },
+    },
   });
-  let line = '';
-  socket.setTimeout(job.timeoutMs, () => {
-    finish(trip, 'timeout');
-    socket.destroy();
-  });
+  underWay.set(socket, trip);
   socket.once('connect', () => connected(trip, socket));
-  socket.on('data', (piece) => {
-    line += piece.toString('latin1');
-  });
   socket.on('error', (error) => finish(trip, codeOf(error)));
   socket.on('close', () => {
+    underWay.delete(socket);
     const [pod, podIP, podPort, seenSrc, seenSport] = line.trimEnd().split(' ');
-    if (pod === undefined || seenSport === undefined) {
+    if (pod === undefined || podIP === undefined || seenSrc === undefined) {
       finish(trip, 'no answer');
       return;
     }
     trip.answer = {
       pod,
-      ...(podIP === undefined ? {} : { podIP }),
+      podIP,
       podPort: Number(podPort),
-      ...(seenSrc === undefined ? {} : { seenSrc }),
+      seenSrc,
       seenSport: Number(seenSport),
     };
     finish(trip);
   });
   socket.write('\n');
+}
+
+function giveUpLate(): void {
+  const oldest = now() - job.timeoutMs / 1000;
+  for (const [socket, trip] of underWay) {
+    if (trip.t0 > oldest) return; // in the order of their starts
+    finish(trip, 'timeout');
+    socket.destroy();
+  }
 }
 
 function askHttp(trip: Trip): void {
