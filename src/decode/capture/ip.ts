@@ -102,7 +102,6 @@ function readIpv6(
   let moreFragments = false;
   for (let headers = 0; isExtension(protocol); headers++) {
     if (headers === MAX_EXTENSION_HEADERS) return MALFORMED;
-    if (next - at + 8 > length) return MALFORMED;
     if (end - next < 8) return tooShort(end, wireEnd);
     const size = bytes[next + 1] as number;
     let step = (size + 1) * 8;

@@ -234,6 +234,16 @@ describe('IP headers', () => {
       'malformed',
     ],
     ['more extension headers than allowed', chain(11), 'malformed'],
+    [
+      'an extension header for which the packet has no room',
+      ipv6(extension(new Uint8Array(60), 50), { next: 60, length: 4 }),
+      'malformed',
+    ],
+    [
+      'an extension header beyond a packet of another protocol',
+      ipv6(extension(new Uint8Array(60), 50, 3), { next: 60, length: 16 }),
+      'malformed',
+    ],
     ['ESP', ipv4(new Uint8Array(40), { protocol: 50 }), 'otherTransport'],
     ['GRE', ipv4(new Uint8Array(40), { protocol: 47 }), 'otherTransport'],
     ['no next header', ipv6(new Uint8Array(0), { next: 59 }), 'otherTransport'],
@@ -246,6 +256,11 @@ describe('IP headers', () => {
 
   it('takes ten extension headers', () => {
     expect(decode(RAW, chain(10)).row).toMatchObject({ seq: 0x95fa6586 });
+  });
+
+  it('counts a later fragment as one even if its bytes look like a segment', () => {
+    const fragment = ipv4(tcp({ flags: 0x10 }), { protocol: 6, fragment: 5 });
+    expect(decode(ETHERNET, ethernet(fragment)).counters).toBe('laterFragments');
   });
 
   it('does not take Ethernet padding for payload', () => {
@@ -503,6 +518,8 @@ describe('ICMP errors', () => {
 
   it('takes the tags of a quoted SCTP packet as far as they are there', () => {
     expect(decode(RAW, error4(3, QUOTED_SCTP)).row).toMatchObject({ seq: 0xcafe0001, ack: 0 });
+    const cut = concat(error4(3, QUOTED_SCTP.subarray(0, 28)), QUOTED_SCTP.subarray(28));
+    expect(decode(ETHERNET, ethernet(cut)).row).toMatchObject({ seq: 0, ack: 0 });
     const data = ipv4(sctp(chunk(0, new Uint8Array(16)), { tag: 0xbeef }), { protocol: 132 });
     expect(decode(RAW, error4(3, data)).row).toMatchObject({ seq: 0, ack: 0xbeef });
   });

@@ -316,6 +316,11 @@ describe('pcapng', () => {
     expect(read(b.bytes()).views).toMatchObject([{ tsval: 0x703fbdc7 }]);
   });
 
+  it('reads no more of a simple packet than its block holds', () => {
+    const b = new PcapngBuilder().section().interface().simple(SYN.subarray(0, 60), SYN.length);
+    expect(read(b.bytes()).views).toMatchObject([{ bytes: 60, print: 0, tsval: 0 }]);
+  });
+
   it('reads the obsolete packet block, with its direction and its losses', () => {
     for (const little of [true, false]) {
       const b = new PcapngBuilder()
