@@ -271,6 +271,19 @@ describe('listing', () => {
     for (const ms of timing.waits) expect(ms).toBeGreaterThanOrEqual(60_000);
   });
 
+  test('that stays forbidden is told once, whatever other kinds do meanwhile', async () => {
+    timing.held = true;
+    server.fail('pods', 'list', { do: 'status', status: 403 }, { do: 'status', status: 403 });
+    start();
+    await events.until(notice('cluster-forbidden'));
+    await server.requested('nodes', 'watch');
+    server.change('nodes', 'ADDED', { ...pod('k'), kind: 'Node' });
+    await events.until(sets('k'));
+    timing.release();
+    await events.until(notice('cluster-listed'));
+    expect(notices().filter((n) => n.code === 'cluster-forbidden')).toHaveLength(1);
+  });
+
   test('with credentials that are refused reads them anew', async () => {
     server.token = 'new';
     start({ token: 'old' });
@@ -464,6 +477,20 @@ describe('watching', () => {
     expect(Number((losses()[0]?.to ?? 0n) - began)).toBeGreaterThan(10e9);
     expect(notices().map((n) => n.code)).toEqual(['cluster-listed', 'cluster-unreachable']);
     expect(server.seen('pods', 'list')).toHaveLength(1);
+  });
+
+  test('that breaks for a moment now and then is no outage', async () => {
+    await listed();
+    for (let times = 1; times <= 3; times++) {
+      timing.advance(3_600_000);
+      server.fail('pods', 'watch', { do: 'reset' });
+      server.dropWatches('pods');
+      await server.requested('pods', 'watch', 1 + 2 * times);
+      server.change('pods', 'ADDED', pod(`p${times}`));
+      await events.until(sets(`p${times}`));
+    }
+    expect(losses()).toEqual([]);
+    expect(notices().map((n) => n.code)).toEqual(['cluster-listed']);
   });
 
   test('that is not allowed says so', async () => {
