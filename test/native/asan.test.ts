@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -21,16 +21,14 @@ async function build(): Promise<NodeJS.ProcessEnv> {
   for (const name of readdirSync(NATIVE)) {
     if (/\.(cc|h|gyp)$/.test(name)) cpSync(join(NATIVE, name), join(COPY, name));
   }
-  const args = [
-    NODE_GYP,
-    'rebuild',
-    '--directory',
-    COPY,
-    '--loglevel=error',
-    '--',
-    '-Dwhichpod_asan=1',
-  ];
-  await promisify(execFile)(process.execPath, args);
+  // The headers that came with this Node, where they did: else node-gyp fetches them.
+  const prefix = join(process.execPath, '..', '..');
+  const headers = existsSync(join(prefix, 'include', 'node', 'node_api.h'));
+  await promisify(execFile)(process.execPath, [
+    ...[NODE_GYP, 'rebuild', '--directory', COPY, '--loglevel=error'],
+    ...(headers ? [`--nodedir=${prefix}`] : []),
+    ...['--', '-Dwhichpod_asan=1'],
+  ]);
   const runtime = execFileSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' });
   return {
     WHICHPOD_ADDON: join(COPY, 'build', 'Release', 'whichpod.node'),
