@@ -13,7 +13,8 @@ const SERVICE_CHAIN = /^KUBE-(?:SVC|SVL|EXT|XLB|FW)-([A-Z2-7]{16})$/;
 
 const encoder = new TextEncoder();
 
-function hash(text: string): string {
+/** The first 16 characters of the base32 of a text's SHA-256: what kube-proxy makes names of in every mode. */
+export function nameHash(text: string): string {
   const digest = sha256(encoder.encode(text));
   let out = '';
   let bits = 0;
@@ -34,7 +35,7 @@ function hash(text: string): string {
  * share. `servicePortName` as kube-proxy spells it (see `spellings`), `protocol` in lower case.
  */
 export function serviceChainHash(servicePortName: string, protocol: string): string {
-  return hash(servicePortName + protocol);
+  return nameHash(servicePortName + protocol);
 }
 
 /** The 16 characters after KUBE-SEP-. `endpoint` is `ip:port`, or `[ip]:port` for IPv6. */
@@ -43,7 +44,7 @@ export function endpointChainHash(
   protocol: string,
   endpoint: string,
 ): string {
-  return hash(servicePortName + protocol + endpoint);
+  return nameHash(servicePortName + protocol + endpoint);
 }
 
 /** The 16 characters of a per-Service chain's name; `undefined` for any other chain. */

@@ -1,4 +1,4 @@
-import type { IptablesRules } from '../../model/ruleset.js';
+import type { IptablesRules, NftablesRules, NftJson, RuleSet } from '../../model/ruleset.js';
 import { forEachText } from './saved-rules.js';
 
 /**
@@ -6,7 +6,7 @@ import { forEachText } from './saved-rules.js';
  * chain, a policy, a rule or their order have, but for one chance in 2^64, different ones. FNV-1a
  * (draft-eastlake-fnv) twice with different beginnings; not safe against someone who looks for equals.
  */
-export function rulesFingerprint(rules: IptablesRules): string {
+export function rulesFingerprint(rules: RuleSet): string {
   let a = 0x811c_9dc5;
   let b = 0x0102_0304;
   const add = (text: string, start = 0, end = text.length): void => {
@@ -19,6 +19,15 @@ export function rulesFingerprint(rules: IptablesRules): string {
     a = Math.imul(a ^ 0xffff, 0x0100_0193);
     b = Math.imul(b ^ 0xffff, 0x01ab_cdef);
   };
+  if (rules.kind === 'iptables') iptables(rules, add);
+  else nftables(rules, add);
+  return `${(a >>> 0).toString(16)}-${(b >>> 0).toString(16)}`;
+}
+
+function iptables(
+  rules: IptablesRules,
+  add: (text: string, start?: number, end?: number) => void,
+): void {
   for (const table of rules.tables.values()) {
     add(`*${table.name}`);
     for (const chain of table.chains.values()) {
@@ -26,5 +35,28 @@ export function rulesFingerprint(rules: IptablesRules): string {
       forEachText(chain, add);
     }
   }
-  return `${(a >>> 0).toString(16)}-${(b >>> 0).toString(16)}`;
+}
+
+/** Neither handles, which a restarted kube-proxy gets anew, nor the clients that an affinity set holds just now. */
+function nftables(rules: NftablesRules, add: (text: string) => void): void {
+  for (const chain of rules.chains.values()) {
+    add(`chain ${chain.name} ${chain.hook ?? ''} ${chain.priority ?? ''} ${chain.policy ?? ''}`);
+    for (const rule of chain.rules) add(JSON.stringify(rule.expressions, withoutCounters));
+  }
+  for (const sets of [rules.sets, rules.maps]) {
+    for (const { name, valueType, timeoutSeconds, elements } of sets.values()) {
+      add(`set ${name} ${valueType ?? ''} ${timeoutSeconds ?? ''}`);
+      if (timeoutSeconds !== undefined) continue;
+      // nft lists them in the order of a hash with a random key.
+      for (const text of elements.map(elementText).sort()) add(text);
+    }
+  }
+}
+
+function elementText({ key, value }: { readonly key: NftJson; readonly value?: NftJson }): string {
+  return JSON.stringify([key, value ?? null], withoutCounters);
+}
+
+function withoutCounters(key: string, value: unknown): unknown {
+  return key === 'counter' ? null : value;
 }

@@ -252,6 +252,7 @@ export class IptablesSaveReader {
         `a rule of chain ${name}, which table ${table.name} does not declare`,
         'the rule is kept; is the beginning of the table missing?',
         false,
+        true,
       );
       chain = new SavedChain(dump.rules, name, '-');
       table.chains.set(name, chain);
@@ -306,6 +307,7 @@ export class IptablesSaveReader {
         `table ${this.table.name} has no COMMIT before table ${name}`,
         'what was read of it is used; were several programs writing into one file?',
         false,
+        true,
       );
     }
     const dump = this.dump;
@@ -335,6 +337,7 @@ export class IptablesSaveReader {
         `a header of another form: ${line.slice(0, 120)}`,
         'the time and the program that printed the rules are not known',
         false,
+        true,
       );
     } else if (/warning|incompatible|unsupported/i.test(line)) {
       this.problem(
@@ -391,7 +394,14 @@ export class IptablesSaveReader {
     );
   }
 
-  private problem(code: string, message: string, advice: string, fatal: boolean): void {
+  /** `kept`: it is worth saying, but nothing was left out. */
+  private problem(
+    code: string,
+    message: string,
+    advice: string,
+    fatal: boolean,
+    kept = false,
+  ): void {
     if (!fatal && this.problems.length >= MAX_PROBLEMS) {
       this.untold++;
       return;
@@ -402,7 +412,7 @@ export class IptablesSaveReader {
       where: { line: Math.max(1, this.line) },
       advice,
       fatal,
-      ...(!fatal && { lost: 1 }),
+      ...(!fatal && !kept && { lost: 1 }),
     });
   }
 }

@@ -223,7 +223,7 @@ describe('with programs of the test', () => {
     file('rules', '');
     const gone = await watched.next();
     expect(summary(gone)).toEqual(['rules 4 nft 0']);
-    expect(gone[0]?.type === 'rules' && gone[0].rules.tables.size).toBe(0);
+    expect(gone).toMatchObject([{ type: 'rules', rules: { kind: 'iptables', tables: new Map() } }]);
     expect(summary(await watched.next())).toEqual([]);
   });
 
