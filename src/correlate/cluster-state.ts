@@ -125,8 +125,10 @@ export class ClusterState {
 
   /** Whether a Service of this name was there. */
   hasService(service: ServiceName, time: Nanos | undefined): boolean {
-    for (const _ of this.serviceHistory.states(keyOf(service), time)) return true;
-    return false;
+    const key = keyOf(service);
+    return time === undefined
+      ? this.serviceHistory.states(key).length > 0
+      : this.serviceHistory.stateAt(key, time) !== undefined;
   }
 
   /** Whether any EndpointSlice of the Service is or was known. */
@@ -150,16 +152,18 @@ export class ClusterState {
     const name = keyOf(service);
     let best: EndpointRecord | undefined;
     for (const key of this.slicesOf.get(name) ?? []) {
-      for (const slice of this.sliceHistory.states(key, time)) {
-        if (serviceKeyOf(slice) !== name) continue;
-        const endpoint = this.endpointsOf(slice).get(ip);
-        if (endpoint === undefined) continue;
-        const fits = slice.ports.some(
-          (p) => p.port === port && p.name === portName && p.protocol === protocol,
-        );
-        // While an endpoint moves from one slice to another both may list it.
-        if (fits && (best === undefined || rank(endpoint) > rank(best))) best = endpoint;
-        if (fits) break;
+      let endpoint: EndpointRecord | undefined;
+      if (time !== undefined) {
+        const slice = this.sliceHistory.stateAt(key, time);
+        if (slice !== undefined) endpoint = this.listed(slice, name, portName, protocol, ip, port);
+      } else {
+        for (const slice of this.sliceHistory.states(key)) {
+          endpoint ??= this.listed(slice, name, portName, protocol, ip, port);
+        }
+      }
+      // While an endpoint moves from one slice to another both may list it.
+      if (endpoint !== undefined && (best === undefined || rank(endpoint) > rank(best))) {
+        best = endpoint;
       }
     }
     return best;
@@ -325,6 +329,23 @@ export class ClusterState {
         }
         this.nodeHistory.end(key, at);
     }
+  }
+
+  /** What one state of a slice says of an address, if it lists it for this Service and port. */
+  private listed(
+    slice: EndpointSliceRecord,
+    service: string,
+    portName: string | undefined,
+    protocol: string,
+    ip: string,
+    port: number,
+  ): EndpointRecord | undefined {
+    const endpoint = this.endpointsOf(slice).get(ip);
+    if (endpoint === undefined || serviceKeyOf(slice) !== service) return undefined;
+    const fits = slice.ports.some(
+      (p) => p.port === port && p.name === portName && p.protocol === protocol,
+    );
+    return fits ? endpoint : undefined;
   }
 
   /** Endpoints of one state of a slice by address, made when first asked for. */

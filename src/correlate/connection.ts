@@ -102,6 +102,13 @@ export class Connection {
   /** When it wants to be looked at again. */
   wakeAt = Number.POSITIVE_INFINITY;
 
+  // What was last judged, to know whether it is worth a description.
+  judged: Verdict | undefined;
+  judgedReason: Reason | undefined;
+  judgedOutcome: Outcome = 'open';
+  judgedMark = 0;
+  judgedRules: ServiceEntry | undefined;
+
   // What was last said, to know whether there is something new.
   id: string | undefined;
   said = '';

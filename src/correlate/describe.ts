@@ -2,7 +2,6 @@ import { formatAddress, formatEndpoint } from '../model/address.js';
 import type {
   Attribution,
   Backend,
-  Claim,
   Evidence,
   Peer,
   PodRef,
@@ -32,54 +31,69 @@ import type { Judgement } from './verdict.js';
 /** A time that is off by less than this is not worth a remark. */
 const WORTH_SAYING_NS = 1_000_000;
 
+/** An attribution while it is put together: fields are added one by one, since a spread costs as much as all the rest. */
+type Draft = { -readonly [K in keyof Attribution]: Attribution[K] };
+
 /** Puts into words what is known of a connection. The only place where its numbers become text. */
 export function describe(state: State, c: Connection, j: Judgement): Attribution {
   const w = state.table.words;
   const at = state.table.at(c);
   const time = c.time === NEVER ? undefined : state.clock.absolute(c.time);
-  const verdict = j.verdict ?? 'unattributed';
-  const service = serviceOf(c);
   const clientIp = formatAddress(w, at + ORIGINAL + T_SRC, c.family);
-  const clientPort = w[at + ORIGINAL + T_SPORT] ?? 0;
-  const sent = j.claim < 0 ? undefined : backendOf(state, c, j.claim, time);
-  const route = sent === undefined ? undefined : routeOf(state, c, sent.backend);
-  const rules = route?.rule;
-  const conflict = verdict === 'conflict';
-  // What conntrack says is shown; which of several connections it says it of is not known.
-  const unplaced = j.reason === 'time-too-coarse';
-  const uncertainty = Math.max(c.lateness, c.resolution);
-  const source = j.claim < 0 || conflict || unplaced ? undefined : sourceOf(state, c, j.claim);
-  const interfaces = interfacesOf(state, c);
-  const latency = latencyOf(c);
-  return {
+  const a: Draft = {
     connection: identify(state, c),
-    ...(time !== undefined && { time }),
+    time,
     timeSource: c.timeSource,
-    ...(time !== undefined && uncertainty > WORTH_SAYING_NS && { timeUncertaintyNs: uncertainty }),
     protocol: protocolName(c.protocol) as ProtocolName,
-    ...(c.zone > 0 && { zone: c.zone }),
-    client: peerOf(state, clientIp, clientPort, time),
+    client: peerOf(state, clientIp, w[at + ORIGINAL + T_SPORT] ?? 0, time),
     destination: {
       ip: formatAddress(w, at + ORIGINAL + T_DST, c.family),
       port: w[at + ORIGINAL + T_DPORT] ?? 0,
     },
-    ...(service !== undefined && { service }),
-    ...(sent !== undefined && !conflict && !unplaced && { backend: sent.backend }),
-    ...(source !== undefined && { source }),
-    ...(rules !== undefined && !conflict && !unplaced && { rules }),
-    ...(interfaces !== undefined && { interfaces }),
-    evidence: conflict || unplaced ? [] : evidenceOf(c, j.claim, rules, sent?.known === true),
-    verdict,
-    ...(j.reason !== undefined && { reason: j.reason }),
+    evidence: [],
+    verdict: j.verdict ?? 'unattributed',
     outcome: j.outcome,
-    ...(conflict && { claims: claimsOf(state, c, time) }),
-    ...(unplaced && sent && { claims: [{ evidence: 'conntrack', backend: sent.backend }] }),
-    ...(latency !== undefined && { latency }),
-    ...(c.retransmits > 0 && { retransmits: c.retransmits }),
-    ...(c.endTime !== NEVER && { endTime: state.clock.absolute(c.endTime) }),
-    ...(c.original !== undefined && { original: c.original }),
-    ...(c.reply !== undefined && { reply: c.reply }),
   };
+  const uncertainty = Math.max(c.lateness, c.resolution);
+  if (time !== undefined && uncertainty > WORTH_SAYING_NS) a.timeUncertaintyNs = uncertainty;
+  if (c.zone > 0) a.zone = c.zone;
+  a.service = serviceOf(c);
+  if (j.claim >= 0) describeClaim(state, c, j, time, a);
+  a.interfaces = interfacesOf(state, c);
+  a.reason = j.reason;
+  a.latency = latencyOf(c);
+  if (c.retransmits > 0) a.retransmits = c.retransmits;
+  if (c.endTime !== NEVER) a.endTime = state.clock.absolute(c.endTime);
+  a.original = c.original;
+  a.reply = c.reply;
+  return a;
+}
+
+/** Where the connection was sent, as far as its sources agree. */
+function describeClaim(
+  state: State,
+  c: Connection,
+  j: Judgement,
+  time: Nanos | undefined,
+  a: Draft,
+): void {
+  if (j.verdict === 'conflict') {
+    a.claims = [
+      { evidence: 'conntrack', backend: backendOf(state, c, BY_CONNTRACK, time).backend },
+      { evidence: 'packets', backend: backendOf(state, c, BY_PACKETS, time).backend },
+    ];
+    return;
+  }
+  const { backend, known } = backendOf(state, c, j.claim, time);
+  if (j.reason === 'time-too-coarse') {
+    // What conntrack says is shown; of which of several connections it says it is not known.
+    a.claims = [{ evidence: 'conntrack', backend }];
+    return;
+  }
+  a.backend = backend;
+  a.source = sourceOf(state, c, j.claim);
+  a.rules = routeOf(state, c, backend)?.rule;
+  a.evidence = evidenceOf(c, j.claim, a.rules, known);
 }
 
 /** Sixteen hexadecimal digits over protocol, original tuple, zone and start: equal across runs of the same input. */
@@ -149,7 +163,7 @@ function peerOf(state: State, ip: string, port: number, time: Nanos | undefined)
   const pod = state.cluster.podAt(ip, time);
   if (pod !== undefined) return { ip, port, pod: podRef(pod) };
   const node = state.cluster.nodeOfAddress(ip);
-  return { ip, port, ...(node !== undefined && { node }) };
+  return node === undefined ? { ip, port } : { ip, port, node };
 }
 
 /** The endpoint of a claim, and whether the cluster knew it: a Pod had the address, and the Service listed it. */
@@ -172,12 +186,7 @@ function backendOf(
   if (owner !== undefined) {
     const slices = name !== undefined && state.cluster.hasSlices(name);
     return {
-      backend: {
-        ip,
-        port,
-        pod: podRef(owner),
-        ...(owner.node !== undefined && { node: owner.node }),
-      },
+      backend: { ip, port, pod: podRef(owner), node: owner.node },
       known: listed !== undefined || !slices,
     };
   }
@@ -249,31 +258,18 @@ function sourceOf(
   return ip === clientIp && port === w[at + ORIGINAL + T_SPORT] ? undefined : { ip, port };
 }
 
-function claimsOf(state: State, c: Connection, time: Nanos | undefined): Claim[] {
-  return [
-    { evidence: 'conntrack', backend: backendOf(state, c, BY_CONNTRACK, time).backend },
-    { evidence: 'packets', backend: backendOf(state, c, BY_PACKETS, time).backend },
-  ];
-}
-
 function interfacesOf(state: State, c: Connection): { in?: string; out?: string } | undefined {
   const before = state.interfaces.name(c.interfaceIn);
   const after = state.interfaces.name(c.interfaceOut);
-  if (before === undefined && after === undefined) return undefined;
-  return {
-    ...(before !== undefined && { in: before }),
-    ...(after !== undefined && { out: after }),
-  };
+  if (after === undefined) return before === undefined ? undefined : { in: before };
+  return before === undefined ? { out: after } : { in: before, out: after };
 }
 
 function latencyOf(c: Connection): { natNs?: number; handshakeNs?: number } | undefined {
   const handshake =
     c.answerTime === NEVER || c.firstSent === NEVER ? -1 : c.answerTime - c.firstSent;
-  if (c.natNs < 0 && handshake < 0) return undefined;
-  return {
-    ...(c.natNs >= 0 && { natNs: c.natNs }),
-    ...(handshake >= 0 && { handshakeNs: handshake }),
-  };
+  if (handshake < 0) return c.natNs < 0 ? undefined : { natNs: c.natNs };
+  return c.natNs < 0 ? { handshakeNs: handshake } : { natNs: c.natNs, handshakeNs: handshake };
 }
 
 /** `ip:port` of a connection's client, for notices. */

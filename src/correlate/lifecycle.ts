@@ -21,7 +21,8 @@ import {
 } from './connection.js';
 import { describe, identify } from './describe.js';
 import { count, LIMITS, type State } from './state.js';
-import { judge } from './verdict.js';
+import { mix } from './tuple-map.js';
+import { type Judgement, judge } from './verdict.js';
 
 /** Counts a connection as seen, from now on to be said. */
 export function admit(state: State, c: Connection): void {
@@ -62,6 +63,7 @@ export function say(state: State, c: Connection): void {
   }
   if (j.verdict === undefined) return;
   tally(state, c, j.verdict, j.reason);
+  if (!state.describes || !isNews(state, c, j)) return;
   const attribution = describe(state, c, j);
   const { backend, service, source } = attribution;
   const signature = [
@@ -101,6 +103,31 @@ export function saySoon(state: State, c: Connection): void {
   if (c.kind !== SERVICE) return;
   c.bits |= SAY_DUE;
   state.wake(c, state.now + LIMITS.SAY_NS);
+}
+
+/** Cheap, by numbers: whether anything that a description starts from has changed since the last look. */
+function isNews(state: State, c: Connection, j: Judgement): boolean {
+  const w = state.table.words;
+  const at = state.table.at(c) + Math.max(0, j.claim);
+  let mark = j.claim < 0 ? 0 : mix((w[at + T_SPORT] ?? 0) ^ ((w[at + T_DPORT] ?? 0) << 16));
+  if (j.claim >= 0) {
+    for (let i = 0; i < 4; i++) {
+      mark = mix(mark ^ (w[at + T_SRC + i] ?? 0));
+      mark = mix(mark ^ (w[at + T_DST + i] ?? 0));
+    }
+  }
+  const news =
+    c.judged !== j.verdict ||
+    c.judgedReason !== j.reason ||
+    c.judgedOutcome !== j.outcome ||
+    c.judgedMark !== mark ||
+    c.judgedRules !== c.byRules;
+  c.judged = j.verdict;
+  c.judgedReason = j.reason;
+  c.judgedOutcome = j.outcome;
+  c.judgedMark = mark;
+  c.judgedRules = c.byRules;
+  return news;
 }
 
 function tally(
@@ -242,8 +269,12 @@ function reschedule(state: State, c: Connection, at: number): void {
 export function close(state: State, c: Connection): void {
   c.bits |= SETTLED;
   say(state, c);
-  const j = judge(state, c);
-  state.out.push({ type: 'close', attribution: describe(state, c, j) });
+  if (state.describes) {
+    // The cluster may have told something since: a name that was not known when there was last something to say.
+    c.judged = undefined;
+    say(state, c);
+    state.out.push({ type: 'close', attribution: describe(state, c, judge(state, c)) });
+  }
   identify(state, c);
   c.kind = CLOSED;
   const keep =

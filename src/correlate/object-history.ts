@@ -39,27 +39,28 @@ export class ObjectHistory<R> {
     for (const [key, versions] of this.byKey) if (versions.at(-1)?.to === undefined) yield key;
   }
 
-  /** States at a time (at most one), or without a time all of them, newest first. */
-  *states(key: string, time: Nanos | undefined): Generator<R> {
+  /** The state of an object at a time. */
+  stateAt(key: string, time: Nanos): R | undefined {
     const versions = this.byKey.get(key);
-    if (versions === undefined) return;
+    if (versions === undefined) return undefined;
     for (let i = versions.length - 1; i >= 0; i--) {
       const version = versions[i];
-      if (version === undefined) continue;
-      if (time !== undefined && version.from > time) continue;
-      if (time === undefined || version.to === undefined || version.to > time) yield version.record;
-      if (time !== undefined) return;
+      if (version === undefined || version.from > time) continue;
+      return version.to === undefined || version.to > time ? version.record : undefined;
     }
+    return undefined;
+  }
+
+  /** All states of an object, newest first. */
+  states(key: string): R[] {
+    return (this.byKey.get(key) ?? []).map((version) => version.record).reverse();
   }
 
   /** All objects at a time, or without a time all that have not ended. */
   *all(time: Nanos | undefined): Generator<R> {
     for (const key of this.byKey.keys()) {
-      if (time !== undefined) yield* this.states(key, time);
-      else {
-        const record = this.current(key);
-        if (record !== undefined) yield record;
-      }
+      const record = time === undefined ? this.current(key) : this.stateAt(key, time);
+      if (record !== undefined) yield record;
     }
   }
 
@@ -78,10 +79,6 @@ export class ObjectHistory<R> {
       }
     }
     return span;
-  }
-
-  has(key: string): boolean {
-    return this.byKey.has(key);
   }
 
   /** Forgets states that ended at or before `before`; the keys of objects of which nothing is left. */

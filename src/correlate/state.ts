@@ -25,6 +25,8 @@ export interface CorrelatorOptions {
   readonly udpAnsweredIdleNs?: number;
   /** Entries of the first listing were open before we looked: not connections that we saw begin. */
   readonly firstListingIsOld?: boolean;
+  /** false: count only, say nothing of single connections (what they are put into words for is most of the work). */
+  readonly describes?: boolean;
 }
 
 /** Late copies and events of a connection that has ended may still come for this long. */
@@ -76,6 +78,7 @@ export class State {
   readonly udpIdleNs: number;
   readonly udpAnsweredIdleNs: number;
   readonly firstListingIsOld: boolean;
+  readonly describes: boolean;
 
   /** Service addresses by the rules in force now, and by the cluster's objects. */
   byRules = new ServiceIndex([], []);
@@ -116,6 +119,7 @@ export class State {
     this.udpIdleNs = options.udpIdleNs ?? DEFAULT_UDP_IDLE_NS;
     this.udpAnsweredIdleNs = options.udpAnsweredIdleNs ?? DEFAULT_UDP_ANSWERED_IDLE_NS;
     this.firstListingIsOld = options.firstListingIsOld ?? false;
+    this.describes = options.describes ?? true;
   }
 
   /** Asks to look at a connection again at a moment; an earlier request stays. */

@@ -21,9 +21,9 @@ export interface PodRef {
 export interface Peer {
   readonly ip: string;
   readonly port: number;
-  readonly pod?: PodRef;
+  readonly pod?: PodRef | undefined;
   /** The node whose own address this is, or the Pod's. */
-  readonly node?: string;
+  readonly node?: string | undefined;
 }
 
 export interface Backend extends Peer {
@@ -66,33 +66,36 @@ export interface Traffic {
   readonly bytes: number;
 }
 
+/** Optional fields may be there as `undefined`: an object of one shape is quicker made than one of many. */
 export interface Attribution {
   readonly connection: string;
   /** Absent only for an entry of a listing whose time nobody told. */
-  readonly time?: Nanos;
+  readonly time?: Nanos | undefined;
   readonly timeSource: 'packet' | 'conntrack' | 'listing';
   /** How far `time` may be off, where it is more than 1 ms. */
-  readonly timeUncertaintyNs?: number;
+  readonly timeUncertaintyNs?: number | undefined;
   readonly protocol: ProtocolName;
-  readonly zone?: number;
+  readonly zone?: number | undefined;
   readonly client: Peer;
   readonly destination: { readonly ip: string; readonly port: number };
-  readonly service?: ServiceRef;
-  readonly backend?: Backend;
-  readonly source?: { readonly ip: string; readonly port: number };
-  readonly rules?: RulePath;
-  readonly interfaces?: { readonly in?: string; readonly out?: string };
+  readonly service?: ServiceRef | undefined;
+  readonly backend?: Backend | undefined;
+  readonly source?: { readonly ip: string; readonly port: number } | undefined;
+  readonly rules?: RulePath | undefined;
+  readonly interfaces?: { readonly in?: string; readonly out?: string } | undefined;
   readonly evidence: readonly Evidence[];
   readonly verdict: Verdict;
-  readonly reason?: Reason;
+  readonly reason?: Reason | undefined;
   readonly outcome: Outcome;
-  readonly claims?: readonly Claim[];
-  readonly latency?: { readonly natNs?: number; readonly handshakeNs?: number };
-  readonly retransmits?: number;
+  readonly claims?: readonly Claim[] | undefined;
+  readonly latency?:
+    | { readonly natNs?: number | undefined; readonly handshakeNs?: number }
+    | undefined;
+  readonly retransmits?: number | undefined;
   /** `close` only. */
-  readonly endTime?: Nanos;
-  readonly original?: Traffic;
-  readonly reply?: Traffic;
+  readonly endTime?: Nanos | undefined;
+  readonly original?: Traffic | undefined;
+  readonly reply?: Traffic | undefined;
 }
 
 export interface Summary {

@@ -53,7 +53,7 @@ describe('a connection seen before and after translation', () => {
       evidence: ['packets', 'rules', 'cluster'],
       latency: { natNs: 20, handshakeNs: 60 },
     });
-    expect(last).not.toHaveProperty('source');
+    expect(last?.source).toBeUndefined();
   });
 
   it('is the same whichever copy comes first', () => {
@@ -195,7 +195,7 @@ describe('conntrack', () => {
       ['conntrack', 'a'],
       ['packets', 'b'],
     ]);
-    expect(last).not.toHaveProperty('backend');
+    expect(last?.backend).toBeUndefined();
     expect(b.summary.connections).toMatchObject({ seen: 1, conflict: 1, attributed: 0 });
   });
 
