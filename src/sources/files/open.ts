@@ -2,6 +2,7 @@ import { readClusterDocument } from '../../decode/cluster/documents.js';
 import { WatchLogReader } from '../../decode/cluster/watch-log.js';
 import { readIpJson } from '../../decode/net/ip-json.js';
 import { IptablesSaveReader } from '../../decode/rules/iptables-save.js';
+import { readNftJson } from '../../decode/rules/nft-json.js';
 import type { ClusterChange } from '../../model/cluster.js';
 import {
   C_BITS,
@@ -108,10 +109,12 @@ export async function openInputs(
     const bytes = new InputBytes(file, options.stdin);
     const head = await bytes.head();
     const kind = recognise(head.bytes);
-    if (head.bytes.length === 0 && head.problem !== undefined)
-      throw unusable(file.name, head.problem);
     // Of a folder's net/ nothing else is of use yet.
-    if (!file.context || kind === 'ip-json') opened.push({ file, bytes, head, kind });
+    if (file.context && kind !== 'ip-json') continue;
+    if (head.problem !== undefined && (kind === 'empty' || kind === 'unknown')) {
+      throw unusable(file.name, head.problem);
+    }
+    opened.push({ file, bytes, head, kind });
   }
   return new Opening(opened, options).run();
 }
@@ -165,9 +168,6 @@ class Opening {
     }
     for (const { file } of this.of('empty')) {
       this.leaveOut(file, 'empty', 'empty: taken as a listing or recording of nothing');
-    }
-    for (const { file } of this.of('nft-json')) {
-      this.leaveOut(file, 'unsupported', 'an nft rule set: not supported yet, skipped');
     }
   }
 
@@ -243,10 +243,37 @@ class Opening {
         dumps.push({ file, rules, ...(time === undefined ? {} : { time }) });
       }
     }
+    dumps.push(...(await this.readNftables()));
     const { prelude, dated, leftOut } = placeRules(dumps, this.options.onProblem);
     for (const file of leftOut) this.leaveOutLater(file);
     if (dated.length > 0) this.streams.push(oneByOne(dated));
     return prelude;
+  }
+
+  private async readNftables(): Promise<readonly RuleDump[]> {
+    const dumps: RuleDump[] = [];
+    for (const source of this.of('nft-json')) {
+      const { file } = source;
+      const { rules, otherTables, problems } = readNftJson(await this.whole(source));
+      const fatal = problems.find((problem) => problem.fatal);
+      if (fatal !== undefined && rules.length === 0) throw unusable(file.name, fatal);
+      const time = file.time?.time;
+      this.tell(file, problems, time);
+      if (rules.length === 0) {
+        const held = otherTables.length === 0 ? 'no tables' : `only ${otherTables.join(', ')}`;
+        this.leaveOut(
+          file,
+          'unsupported',
+          `nothing of kube-proxy's nftables mode (${held}): skipped; iptables' rules are read from iptables-save`,
+        );
+        continue;
+      }
+      this.sees(time);
+      for (const one of rules) {
+        dumps.push({ file, rules: one, ...(time === undefined ? {} : { time }) });
+      }
+    }
+    return dumps;
   }
 
   private async readCluster(): Promise<readonly InputEvent[]> {
@@ -287,6 +314,7 @@ class Opening {
       zoneOffsetSeconds: this.options.zoneOffsetSeconds,
       onProblem: this.options.onProblem,
       onRead: (bytes) => {
+        if (bytes === 0) return;
         this.doneBytes += bytes;
         this.options.onProgress?.(this.doneBytes, this.totalBytes);
       },

@@ -1,7 +1,9 @@
+import { rulesFingerprint } from '../../decode/rules/fingerprint.js';
 import { iptablesServices } from '../../decode/rules/iptables-services.js';
+import { nftServices } from '../../decode/rules/nft-services.js';
 import type { InputEvent } from '../../model/event.js';
 import { type Problem, UsageError } from '../../model/problem.js';
-import type { IptablesRules, Table } from '../../model/ruleset.js';
+import type { RuleSet, Table } from '../../model/ruleset.js';
 import type { ServiceEntry } from '../../model/services.js';
 import type { Nanos } from '../../model/time.js';
 import type { InputFile } from './expand.js';
@@ -11,7 +13,7 @@ import { isLaterOfPair } from './pairs.js';
 /** One dump of rules, with the file that it stands in. */
 export interface RuleDump {
   readonly file: InputFile;
-  readonly rules: IptablesRules;
+  readonly rules: RuleSet;
   /** When it was taken, by the file's name or else by its own header. */
   readonly time?: Nanos;
 }
@@ -65,8 +67,8 @@ export function placeRules(dumps: readonly RuleDump[], onProblem: OnProblem): Pl
 function bySeries(dumps: readonly RuleDump[]): readonly (readonly RuleDump[])[] {
   const series = new Map<string, RuleDump[]>();
   for (const dump of dumps) {
-    const { family, backend } = dump.rules;
-    const key = `${dump.file.node ?? ''}\0${family}\0${backend}`;
+    const { kind, family, backend } = dump.rules;
+    const key = `${dump.file.node ?? ''}\0${kind}\0${family}\0${backend}`;
     const known = series.get(key);
     if (known === undefined) series.set(key, [dump]);
     else known.push(dump);
@@ -76,7 +78,7 @@ function bySeries(dumps: readonly RuleDump[]): readonly (readonly RuleDump[])[] 
 
 /** What is known of one series at one moment. */
 class KnownRules {
-  private rules: IptablesRules | undefined;
+  private rules: RuleSet | undefined;
   private services: readonly ServiceEntry[] = [];
   private file: InputFile | undefined;
   private readonly onProblem: OnProblem;
@@ -87,15 +89,12 @@ class KnownRules {
 
   /** Takes a dump in; false if it told nothing but counters. */
   add({ rules, file }: RuleDump): boolean {
-    const before = this.rules?.tables;
-    if (before !== undefined) {
-      const isKnown = (table: Table): boolean => sameTable(before.get(table.name), table);
-      if ([...rules.tables.values()].every(isKnown)) return false;
-    }
+    const before = this.rules;
+    if (before !== undefined && addsNothing(before, rules)) return false;
     this.file = file;
-    this.rules = { ...rules, tables: new Map([...(before ?? []), ...rules.tables]) };
+    this.rules = onTopOf(before, rules);
     const problems: Problem[] = [];
-    this.services = iptablesServices(this.rules, problems);
+    this.services = servicesOf(this.rules, problems);
     for (const problem of problems) this.onProblem(file.name, problem);
     return true;
   }
@@ -116,14 +115,39 @@ class KnownRules {
   }
 }
 
+/** Whether a dump says nothing that is not known, whatever its counters. */
+function addsNothing(known: RuleSet, rules: RuleSet): boolean {
+  if (known.kind !== 'iptables' || rules.kind !== 'iptables') {
+    return rulesFingerprint(known) === rulesFingerprint(rules);
+  }
+  return [...rules.tables.values()].every((table) => {
+    const before = known.tables.get(table.name);
+    return before !== undefined && sameTable(before, table);
+  });
+}
+
+function onTopOf(before: RuleSet | undefined, rules: RuleSet): RuleSet {
+  if (before?.kind !== 'iptables' || rules.kind !== 'iptables') return rules;
+  return { ...rules, tables: new Map([...before.tables, ...rules.tables]) };
+}
+
+function servicesOf(rules: RuleSet, problems: Problem[]): ServiceEntry[] {
+  return rules.kind === 'iptables'
+    ? iptablesServices(rules, problems)
+    : nftServices(rules, problems);
+}
+
 function refuseContradiction(dumps: readonly RuleDump[]): void {
-  const seen = new Map<string, { readonly table: Table; readonly file: InputFile }>();
+  const seen = new Map<string, { readonly part: Table | RuleSet; readonly file: InputFile }>();
   for (const { file, rules } of dumps) {
-    for (const [name, table] of rules.tables) {
+    // A listing of nft is whole; of iptables one dump may have tables that another lacks.
+    const parts: Iterable<[string, Table | RuleSet]> =
+      rules.kind === 'iptables' ? rules.tables : [['', rules]];
+    for (const [name, part] of parts) {
       const other = seen.get(name);
       if (other === undefined) {
-        seen.set(name, { table, file });
-      } else if (!sameTable(other.table, table)) {
+        seen.set(name, { part, file });
+      } else if (!samePart(other.part, part)) {
         throw new UsageError(
           `two dumps of the same rules without a time differ: ${other.file.name} and ${file.name}; say when each was taken, FILE@TIME (seconds since 1970 or RFC 3339), or leave one out`,
         );
@@ -132,9 +156,14 @@ function refuseContradiction(dumps: readonly RuleDump[]): void {
   }
 }
 
+function samePart(a: Table | RuleSet, b: Table | RuleSet): boolean {
+  if ('kind' in a || 'kind' in b) return 'kind' in a && 'kind' in b && addsNothing(a, b);
+  return sameTable(a, b);
+}
+
 /** Whether two dumps of a table say the same, whatever their counters. */
-function sameTable(a: Table | undefined, b: Table): boolean {
-  if (a === undefined || a.chains.size !== b.chains.size) return false;
+function sameTable(a: Table, b: Table): boolean {
+  if (a.chains.size !== b.chains.size) return false;
   for (const [name, chain] of b.chains) {
     const other = a.chains.get(name);
     if (other === undefined || other.policy !== chain.policy) return false;
