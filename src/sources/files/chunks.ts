@@ -107,10 +107,15 @@ export class InputBytes {
   private async *read(onProblem: (problem: Problem) => void): AsyncGenerator<Uint8Array> {
     this.readBytes = 0;
     const raw = this.raw(onProblem);
-    const first = await atLeast(raw, GZIP_MAGIC.length);
-    const all = rejoin(first, raw);
-    const gzip = GZIP_MAGIC.every((byte, i) => first[i] === byte);
-    yield* gzip ? inflate(all, onProblem) : all;
+    try {
+      const first = await atLeast(raw, GZIP_MAGIC.length);
+      const all = rejoin(first, raw);
+      const gzip = GZIP_MAGIC.every((byte, i) => first[i] === byte);
+      yield* gzip ? inflate(all, onProblem) : all;
+    } finally {
+      // Who stops at the first chunk has not begun with the rest.
+      await raw.return(undefined);
+    }
   }
 
   private async *raw(tell: (problem: Problem) => void): AsyncGenerator<Uint8Array> {
