@@ -4,7 +4,8 @@ import {
   type ClusterKind,
   type ClusterRecord,
 } from '../../model/cluster.js';
-import type { Problem } from '../../model/problem.js';
+import type { Problem, Where } from '../../model/problem.js';
+import { jsonFault } from '../json-fault.js';
 import { items, members } from './json-scan.js';
 import { clusterKindOf, slimObject } from './objects.js';
 
@@ -44,10 +45,10 @@ export function readClusterDocument(bytes: Uint8Array): ClusterDocument {
   try {
     parsed = JSON.parse(text);
   } catch {
-    return salvage(text);
+    return salvage(bytes, text);
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    return refused('cluster-not-an-object', 'the document is not a JSON object');
+    return refused('cluster-not-an-object', 'the document is not a JSON object', { line: 1 });
   }
   const root: { readonly kind?: unknown; readonly items?: unknown; readonly metadata?: unknown } =
     parsed;
@@ -55,10 +56,13 @@ export function readClusterDocument(bytes: Uint8Array): ClusterDocument {
   const rows = root.items;
   const isList = Array.isArray(rows) || (typeof kind === 'string' && kind.endsWith('List'));
   if (!isList) return single(root);
+  // Go writes an empty list as null in some clients.
+  if (rows !== undefined && rows !== null && !Array.isArray(rows)) {
+    return refused('cluster-bad-items', 'the items of the list are no list', { line: 1 });
+  }
   const metadata = root.metadata;
   const said = typeof metadata === 'object' && metadata !== null ? metadata : {};
   const read = new ItemReader(typeof kind === 'string' ? kind : 'List');
-  // Go writes an empty list as null in some clients.
   for (const row of Array.isArray(rows) ? rows : []) read.add(row);
   const more = 'continue' in said && typeof said.continue === 'string' && said.continue !== '';
   if (more) {
@@ -84,7 +88,7 @@ function single(root: object): ClusterDocument {
 }
 
 /** The complete items of a list that is cut off or damaged. */
-function salvage(text: string): ClusterDocument {
+function salvage(bytes: Uint8Array, text: string): ClusterDocument {
   let kind = 'List';
   let from: number | undefined;
   for (const { key, value } of members(text)) {
@@ -92,10 +96,11 @@ function salvage(text: string): ClusterDocument {
       kind = text.slice(value.start + 1, value.end - 1);
     if (key === 'items') from = value.start;
   }
-  if (from === undefined) return refused('cluster-not-json', 'the document is not JSON');
+  if (from === undefined) {
+    return refused('cluster-not-json', 'the document is cut off or no JSON', jsonFault(bytes));
+  }
   const read = new ItemReader(kind);
   let count = 0;
-  let reached = from;
   for (const span of items(text, from)) {
     try {
       read.add(JSON.parse(text.slice(span.start, span.end)));
@@ -103,30 +108,22 @@ function salvage(text: string): ClusterDocument {
       break;
     }
     count++;
-    reached = span.end;
   }
   read.problem({
     code: 'cluster-truncated',
-    message: `the list is cut off or damaged after its ${count} first items`,
-    where: { record: count + 1, line: lineOf(text, reached) },
+    message:
+      count === 0
+        ? 'the list is cut off or damaged in its first item'
+        : `the list is cut off or damaged behind item ${count}`,
+    where: { record: count + 1, ...jsonFault(bytes) },
     advice: ADVICE,
     fatal: true,
   });
   return read.finish(false, undefined);
 }
 
-function lineOf(text: string, at: number): number {
-  let line = 1;
-  let next = text.indexOf('\n');
-  while (next >= 0 && next < at) {
-    line++;
-    next = text.indexOf('\n', next + 1);
-  }
-  return line;
-}
-
-function refused(code: string, message: string): ClusterDocument {
-  const problem: Problem = { code, message, where: {}, advice: ADVICE, fatal: true };
+function refused(code: string, message: string, where: Where = {}): ClusterDocument {
+  const problem: Problem = { code, message, where, advice: ADVICE, fatal: true };
   return { changes: [], ignored: [], problems: [problem] };
 }
 

@@ -109,6 +109,8 @@ export class ConntrackXmlReader {
         }
         this.counts.damaged++;
         this.report.lost('xml-cut-flow', 'the last conntrack entry is cut short', at, ADVICE);
+        // One cut is told once.
+        this.open = false;
         at = length;
         break;
       }

@@ -1,5 +1,6 @@
 import { canonicalAddress } from '../../model/address.js';
-import type { Problem } from '../../model/problem.js';
+import type { Problem, Where } from '../../model/problem.js';
+import { jsonFault } from '../json-fault.js';
 
 /** What `ip -j addr` or `ip -j link` says of a node. */
 export interface IpJson {
@@ -38,9 +39,10 @@ export function readIpJson(bytes: Uint8Array): IpJson {
   try {
     parsed = JSON.parse(new TextDecoder().decode(bytes));
   } catch {
-    return refused('ip-not-json', 'the list of interfaces is damaged or cut off');
+    return refused('ip-not-json', 'the list of interfaces is damaged or cut off', jsonFault(bytes));
   }
-  if (!Array.isArray(parsed)) return refused('ip-not-a-list', 'this is no list of interfaces');
+  if (!Array.isArray(parsed))
+    return refused('ip-not-a-list', 'this is no list of interfaces', { line: 1 });
   const problems: Problem[] = [];
   let record = 0;
   for (const row of parsed) {
@@ -79,7 +81,7 @@ function bad(record: number, message: string): Problem {
   };
 }
 
-function refused(code: string, message: string): IpJson {
-  const problem: Problem = { code, message, where: {}, advice: ADVICE, fatal: true };
+function refused(code: string, message: string, where: Where): IpJson {
+  const problem: Problem = { code, message, where, advice: ADVICE, fatal: true };
   return { addresses: [], names: new Map(), problems: [problem] };
 }
