@@ -245,7 +245,8 @@ class Opening {
     }
     dumps.push(...(await this.readNftables()));
     const { prelude, dated, leftOut } = placeRules(dumps, this.options.onProblem);
-    for (const file of leftOut) this.leaveOutLater(file);
+    // A listing of nft has the rules of both families.
+    for (const file of new Set(leftOut)) this.leaveOutLater(file);
     if (dated.length > 0) this.streams.push(oneByOne(dated));
     return prelude;
   }
