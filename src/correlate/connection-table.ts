@@ -3,7 +3,6 @@ import {
   BY_PACKETS,
   CONNECTION_WORDS,
   Connection,
-  HAS_ISN,
   ORIGINAL,
   T_DPORT,
   T_DST,
@@ -326,9 +325,4 @@ function skip(links: Int32Array, head: number, node: number, older: number): voi
     }
     i = next;
   }
-}
-
-/** Whether a connection was opened by a packet whose sequence number is known. */
-export function hasIsn(c: Connection): boolean {
-  return (c.bits & HAS_ISN) !== 0;
 }

@@ -28,8 +28,6 @@ export const PK_CLAIM = 1 << 14; // a translated packet told where it was sent
 export const SETTLED = 1 << 15; // the bound of waiting has passed
 export const SUPERSEDED = 1 << 16; // a newer connection has its tuple
 export const IN_LISTING = 1 << 17; // an undated listing has an entry of its tuple
-export const TIME_FROM_START = 1 << 18; // conntrack's own kernel time stamp
-export const CONFLICT_NOTED = 1 << 19;
 export const ICMP_REFUSAL = 1 << 20;
 export const TIME_AMBIGUOUS = 1 << 22; // told to whole seconds, and its tuple was used more than once in that second
 export const SAY_DUE = 1 << 21; // an answer was seen; to be said when its other copies had time to come
@@ -42,8 +40,8 @@ export const T_SPORT = 8;
 export const T_DPORT = 9;
 /** Offsets of the three tuples: as the client sent it, translated as conntrack says, translated as seen. */
 export const ORIGINAL = 0;
-export const BY_CONNTRACK = TUPLE_WORDS;
-export const BY_PACKETS = TUPLE_WORDS * 2;
+export const BY_CONNTRACK = ORIGINAL + TUPLE_WORDS;
+export const BY_PACKETS = BY_CONNTRACK + TUPLE_WORDS;
 export const CONNECTION_WORDS = 32;
 
 /** One connection (a UDP flow, an SCTP association): made once, filled by numbers, described when there is something to say. */

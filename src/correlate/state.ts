@@ -46,9 +46,9 @@ const LONE_UNANSWERED_NS = 35 * SECOND;
 /** A UDP flow that conntrack knows of and whose end it never told. */
 const UDP_STALE_NS = 600 * SECOND;
 
-export const DEFAULT_BOUND_NS = SECOND;
-export const DEFAULT_UDP_IDLE_NS = 30 * SECOND;
-export const DEFAULT_UDP_ANSWERED_IDLE_NS = 120 * SECOND;
+const DEFAULT_BOUND_NS = SECOND;
+const DEFAULT_UDP_IDLE_NS = 30 * SECOND;
+const DEFAULT_UDP_ANSWERED_IDLE_NS = 120 * SECOND;
 
 export const LIMITS = {
   LINGER_NS,

@@ -124,13 +124,3 @@ export function canonicalAddress(text: string): string | undefined {
 export function formatEndpoint(ip: string, port: number): string {
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
-
-/** Reads `ip:port` or `[ip]:port`; `undefined` if it is not that. */
-export function parseEndpoint(text: string): { ip: string; port: number } | undefined {
-  const m = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
-  if (!m) return undefined;
-  const ip = canonicalAddress(m[1] ?? m[2] ?? '');
-  const port = Number(m[3]);
-  if (ip === undefined || port > 65_535) return undefined;
-  return { ip, port };
-}

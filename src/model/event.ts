@@ -6,7 +6,7 @@ import type { ServiceEntry } from './services.js';
 import type { Nanos } from './time.js';
 
 /** Where a loss happened. */
-export type LossSource =
+type LossSource =
   | 'ring' // the kernel dropped packets before we read them
   | 'capture' // another capture backend or program lost packets (cap's child died, pcapng statistics)
   | 'netlink' // conntrack events overran the socket's buffer

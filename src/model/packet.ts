@@ -20,7 +20,7 @@ export const P_DIRECTION = 5;
 export const P_FAMILY = 6;
 /** IP protocol: 6, 17 or 132 (of the quoted packet for an ICMP error). */
 export const P_PROTOCOL = 7;
-/** One of the CLASS_ constants. */
+/** 0 for a segment or datagram, or CLASS_ICMP_ERROR. */
 export const P_CLASS = 8;
 /** TCP flags byte; SCTP type of the first chunk; ICMP type << 8 | code. */
 export const P_FLAGS = 9;
@@ -51,7 +51,6 @@ export const P_TSVAL = 31;
 /** Bytes of the whole packet on the wire. */
 export const P_BYTES = 32;
 
-export const CLASS_SEGMENT = 0;
 export const CLASS_ICMP_ERROR = 1;
 
 export const DIRECTION_UNKNOWN = 0;

@@ -53,7 +53,7 @@ export interface Flow {
   readonly resolution?: number;
 }
 
-export function flowsInto(rows: ConntrackRows, flows: readonly Flow[]): ConntrackRows {
+function flowsInto(rows: ConntrackRows, flows: readonly Flow[]): ConntrackRows {
   for (const flow of flows) {
     const at = rows.add();
     if (flow.t >= 0) {

@@ -15,7 +15,7 @@ const ETHERNET_4 = [...MACS, 0x08, 0x00];
 const ETHERNET_6 = [...MACS, 0x86, 0xdd];
 
 /** An IPv4 header with `options` bytes of padding options, and the payload. */
-export function ipv4(
+function ipv4(
   protocol: number,
   payload: readonly number[],
   { options = 0, fragment = 0 } = {},
@@ -53,7 +53,7 @@ function ipv6(next: number, payload: readonly number[]): number[] {
   ];
 }
 
-export const tcp = (flags: number, port = 80): number[] => [
+const tcp = (flags: number, port = 80): number[] => [
   ...u16(40_000),
   ...u16(port),
   ...zeros(8),
