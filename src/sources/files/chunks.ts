@@ -111,7 +111,9 @@ export class InputBytes {
       const first = await atLeast(raw, GZIP_MAGIC.length);
       const all = rejoin(first, raw);
       const gzip = GZIP_MAGIC.every((byte, i) => first[i] === byte);
-      yield* gzip ? inflate(all, onProblem) : all;
+      const { file } = this;
+      const again = file.form === 'file' ? () => readFile(file) : undefined;
+      yield* gzip ? inflate(all, again, onProblem) : all;
     } finally {
       // Who stops at the first chunk has not begun with the rest.
       await raw.return(undefined);
@@ -190,15 +192,64 @@ async function* rejoin(
   yield* rest;
 }
 
-/** Uncompresses; all that can be is given out before damage or a missing end is told. */
+/** What zlib's inflate says when all was read and only the checksum or length at the end differs. */
+const WRONG_TRAILER = /^incorrect (?:data|length) check$/;
+
+/**
+ * Uncompresses; what can be is given out before damage or a missing end is told. Of the piece in which it
+ * meets damage zlib keeps back the last it made. That is as well where the code itself is damaged, since
+ * those bytes may be wrong already; where only the end does not fit (a wrong checksum tells not where),
+ * they are read once more byte by byte, if the bytes can be had `again`.
+ */
 async function* inflate(
   raw: AsyncIterable<Uint8Array>,
+  again: (() => AsyncIterable<Uint8Array>) | undefined,
   tell: (problem: Problem) => void,
 ): AsyncGenerator<Uint8Array> {
+  const { failure, given, failedAt } = yield* inflatePieces(raw, () => GZIP_PIECE_BYTES);
+  if (failure === undefined) return;
+  const cut = codeOf(failure) === 'Z_BUF_ERROR';
+  let place = given;
+  if (again !== undefined && WRONG_TRAILER.test(failure.message)) {
+    const size = (at: number): number => Math.min(GZIP_PIECE_BYTES, Math.max(1, failedAt - at));
+    let passed = 0;
+    for await (const chunk of inflatePieces(again(), size)) {
+      const rest = chunk.subarray(Math.max(0, given - passed));
+      passed += chunk.length;
+      if (rest.length > 0) yield rest;
+    }
+    place = Math.max(given, passed);
+  }
+  const advice = 'copy or record the file again';
+  tell({
+    code: cut ? 'gzip-truncated' : 'gzip-damaged',
+    message: cut ? 'the compressed file is cut off' : 'the compressed file is damaged',
+    where: { offset: place },
+    advice: place === 0 ? advice : `what came before it counts; ${advice}`,
+    fatal: true,
+  });
+}
+
+/** How uncompressing ended. */
+interface Inflated {
+  readonly failure: Error | undefined;
+  /** Bytes that were given out. */
+  readonly given: number;
+  /** Where the compressed piece began that was being read last. */
+  readonly failedAt: number;
+}
+
+/** Uncompresses piece by piece; `sizeAt` tells how long the piece at an offset is to be. */
+async function* inflatePieces(
+  raw: AsyncIterable<Uint8Array>,
+  sizeAt: (offset: number) => number,
+): AsyncGenerator<Uint8Array, Inflated> {
   const gunzip = createGunzip();
   let ready: Uint8Array[] = [];
   let failure: Error | undefined;
   let given = 0;
+  let before = 0;
+  let failedAt = 0;
   // Listening to `data` rather than iterating: an iterator drops what is ready when an error comes.
   gunzip.on('data', (chunk: Uint8Array) => ready.push(chunk));
   let wake = (): void => {};
@@ -215,8 +266,10 @@ async function* inflate(
   };
   try {
     for await (const chunk of raw) {
-      for (let at = 0; at < chunk.length && failure === undefined; at += GZIP_PIECE_BYTES) {
-        const piece = chunk.subarray(at, at + GZIP_PIECE_BYTES);
+      for (let at = 0; at < chunk.length && failure === undefined; ) {
+        failedAt = before + at;
+        const piece = chunk.subarray(at, at + sizeAt(failedAt));
+        at += piece.length;
         await new Promise<void>((done) => {
           wake = done;
           gunzip.write(piece, () => done());
@@ -224,6 +277,7 @@ async function* inflate(
         yield* taken();
       }
       if (failure !== undefined) break;
+      before += chunk.length;
     }
     if (failure === undefined) {
       await new Promise<void>((done) => {
@@ -236,16 +290,7 @@ async function* inflate(
   } finally {
     gunzip.destroy();
   }
-  if (failure !== undefined) {
-    const cut = codeOf(failure) === 'Z_BUF_ERROR';
-    tell({
-      code: cut ? 'gzip-truncated' : 'gzip-damaged',
-      message: cut ? 'the compressed file is cut off' : 'the compressed file is damaged',
-      where: { offset: given },
-      advice: 'what came before it counts; copy or record the file again',
-      fatal: true,
-    });
-  }
+  return { failure, given, failedAt };
 }
 
 /** All of an input, if it is not larger than `limit`; `undefined` if it is. */
