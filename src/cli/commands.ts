@@ -18,7 +18,7 @@ export interface OutputRequest {
 
 export const BACKENDS = ['auto', 'ring', 'cap'] as const;
 export const CONNTRACK = ['auto', 'netlink', 'events', 'list', 'none'] as const;
-export const RULES = ['auto', 'iptables', 'none'] as const;
+export const RULES = ['auto', 'iptables', 'nftables', 'none'] as const;
 
 export interface LiveRequest {
   readonly output: OutputRequest;

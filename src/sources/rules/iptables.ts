@@ -8,7 +8,14 @@ import type { IptablesBackend, IptablesRules } from '../../model/ruleset.js';
 import type { Nanos } from '../../model/time.js';
 import { wallClock } from '../wall-clock.js';
 import { paced } from './paced.js';
-import { type RunResult, runProgram } from './run-program.js';
+import {
+  MAX_BYTES,
+  notStarted,
+  RuleHindrances,
+  runRuleProgram,
+  TIMEOUT_MS,
+} from './rule-program.js';
+import type { RunResult } from './run-program.js';
 
 export interface IptablesOptions {
   /** The node whose rules these are. */
@@ -21,6 +28,8 @@ export interface IptablesOptions {
   readonly families?: readonly (4 | 6)[];
   /** Each emission says that the rules may have changed. */
   readonly trigger?: Observable<unknown>;
+  /** Called after each reading of everything, also when there was nothing to tell. */
+  readonly onRead?: () => void;
   /** Without a trigger the rules are read this often (default 30 s), rarer if reading takes long. */
   readonly intervalMs?: number;
   /** How long one program may take (default 60 s). */
@@ -32,20 +41,6 @@ export interface IptablesOptions {
 }
 
 const INTERVAL_MS = 30_000;
-/** 415,000 rules take iptables-nft-save 1.5 s on a quiet machine. */
-const TIMEOUT_MS = 60_000;
-/** Seven times the rules of 5,000 Services with 20 endpoints each. */
-const MAX_BYTES = 256 << 20;
-
-/** Where the programs are when PATH, as often outside of a login, lacks root's folders. */
-const FOLDERS = ['', '/usr/sbin/', '/sbin/'];
-
-/** Notices said once each; whoever causes more than this has been told. */
-const MAX_SAID = 100;
-
-const REFUSED = /permission denied|operation not permitted|must be root/i;
-/** What sh, `ip netns exec` and nsenter say when the program after them does not exist. */
-const NOT_THERE = /no such file or directory|not found|failed to execute/i;
 /** iptables-nft-save says this on stderr; it is no news when the legacy tables are read as well. */
 const LEGACY_TOO = /iptables-legacy tables present/;
 
@@ -90,13 +85,17 @@ class IptablesWatch {
   private readonly options: IptablesOptions;
   private readonly now: () => Nanos;
   private readonly known = new Map<string, Known>();
-  /** When each program last succeeded. */
-  private readonly good = new Map<string, Nanos>();
-  private readonly said = new Set<string>();
+  private readonly limits: { readonly timeoutMs: number; readonly maxBytes: number };
+  private readonly hindrances: RuleHindrances;
 
   constructor(options: IptablesOptions) {
     this.options = options;
     this.now = options.now ?? wallClock;
+    this.limits = {
+      timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
+      maxBytes: options.maxBytes ?? MAX_BYTES,
+    };
+    this.hindrances = new RuleHindrances(this.limits, this.now);
   }
 
   /** One reading of everything; completes. */
@@ -104,7 +103,10 @@ class IptablesWatch {
     return new Observable<InputEvent>((subscriber) => {
       const abort = new AbortController();
       this.readAll(subscriber, abort.signal).then(
-        () => subscriber.complete(),
+        () => {
+          this.options.onRead?.();
+          subscriber.complete();
+        },
         (error: unknown) => subscriber.error(error),
       );
       return () => abort.abort();
@@ -123,7 +125,7 @@ class IptablesWatch {
       }
       if (signal.aborted) return;
       if (readings.every(isMissing)) {
-        this.say(
+        this.hindrances.say(
           out,
           'rules-tool-missing',
           `${tool}-save was not found: without it the iptables rules of IPv${family} are not read; install the package iptables`,
@@ -135,20 +137,18 @@ class IptablesWatch {
   }
 
   private async run(program: string, family: 4 | 6, signal: AbortSignal): Promise<Reading> {
-    const { prefix = [], timeoutMs = TIMEOUT_MS, maxBytes = MAX_BYTES } = this.options;
     const at = this.now();
     const zoneOffsetSeconds = -60 * new Date().getTimezoneOffset();
     let reader = new IptablesSaveReader({ zoneOffsetSeconds });
-    let result: RunResult = { end: 'missing', code: -1, stderr: '' };
-    for (const folder of FOLDERS) {
-      reader = new IptablesSaveReader({ zoneOffsetSeconds });
-      result = await runProgram(
-        [...prefix, `${folder}${program}`, '-c'],
-        { timeoutMs, maxBytes, signal },
-        (chunk) => reader.feed(chunk),
-      );
-      if (!notStarted(result)) break;
-    }
+    const result = await runRuleProgram(
+      this.options.prefix ?? [],
+      [program, '-c'],
+      { ...this.limits, signal },
+      () => {
+        reader = new IptablesSaveReader({ zoneOffsetSeconds });
+        return (chunk) => reader.feed(chunk);
+      },
+    );
     if (result.end === 'ran' && result.code === 0) reader.end();
     return { program, family, at, result, dumps: reader.dumps, problems: reader.problems };
   }
@@ -162,19 +162,23 @@ class IptablesWatch {
     const { program, result } = reading;
     if (isMissing(reading)) return;
     if (result.end !== 'ran' || result.code !== 0) {
-      this.failed(out, reading);
+      this.hindrances.failed(out, program, result, reading.at);
       return;
     }
     for (const line of result.stderr.split('\n')) {
       if (line.trim() === '' || (legacyRead && LEGACY_TOO.test(line))) continue;
-      this.say(out, 'rules-warning', `${program}: ${line.trim()}`);
+      this.hindrances.say(out, 'rules-warning', `${program}: ${line.trim()}`);
     }
     for (const problem of reading.problems) {
       const { line } = problem.where;
       const where = line === undefined ? '' : `, line ${line}`;
-      this.say(out, 'rules-warning', `${program}${where}: ${problem.message}; ${problem.advice}`);
+      this.hindrances.say(
+        out,
+        'rules-warning',
+        `${program}${where}: ${problem.message}; ${problem.advice}`,
+      );
     }
-    this.good.set(program, reading.at);
+    this.hindrances.succeeded(program, reading.at);
     for (const rules of reading.dumps) {
       const key = `${rules.family} ${rules.backend}`;
       if (seen.has(key)) continue;
@@ -204,54 +208,17 @@ class IptablesWatch {
     const problems: Problem[] = [];
     const services = iptablesServices(rules, problems);
     for (const problem of problems) {
-      this.say(out, 'rules-warning', `${program}: ${problem.message}; ${problem.advice}`);
+      this.hindrances.say(
+        out,
+        'rules-warning',
+        `${program}: ${problem.message}; ${problem.advice}`,
+      );
     }
     const { node } = this.options;
     out.next({ type: 'rules', time: at, ...(node !== undefined && { node }), rules, services });
   }
-
-  private failed(out: Subscriber<InputEvent>, { program, result, at }: Reading): void {
-    const why = reason(result, this.options);
-    if (REFUSED.test(result.stderr)) {
-      this.say(
-        out,
-        'rules-permission',
-        `${program} may not read the rules (${why}); run as root, or in a container add NET_ADMIN and NET_RAW to securityContext.capabilities`,
-      );
-    } else {
-      this.say(out, 'rules-failed', `${program} could not read the rules: ${why}`);
-    }
-    const from = this.good.get(program);
-    if (from === undefined) return;
-    const detail = `${program} could not read the rules: ${why}`;
-    out.next({ type: 'loss', loss: { source: 'rules', count: 1, from, to: at, detail } });
-  }
-
-  private say(out: Subscriber<InputEvent>, code: string, detail: string): void {
-    const key = `${code} ${detail}`;
-    if (this.said.has(key) || this.said.size >= MAX_SAID) return;
-    this.said.add(key);
-    out.next({ type: 'notice', notice: { code, time: this.now(), detail } });
-  }
-}
-
-/** The program does not exist, as far as can be told through a prefix. */
-function notStarted(result: RunResult): boolean {
-  if (result.end === 'missing') return true;
-  return result.end === 'ran' && result.code !== 0 && NOT_THERE.test(result.stderr);
 }
 
 function isMissing({ result }: Reading): boolean {
   return notStarted(result);
-}
-
-function reason(result: RunResult, options: IptablesOptions): string {
-  switch (result.end) {
-    case 'timeout':
-      return `it took more than ${(options.timeoutMs ?? TIMEOUT_MS) / 1_000} s`;
-    case 'too-much':
-      return `it printed more than ${options.maxBytes ?? MAX_BYTES} bytes`;
-    default:
-      return result.stderr.trim().slice(0, 300) || `it ended with code ${result.code}`;
-  }
 }
