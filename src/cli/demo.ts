@@ -144,7 +144,8 @@ class LiveInNode {
       'live',
       ...['--objects', this.objects, '-o', 'ndjson', '--count', String(this.count)],
     ];
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    // The channel is for its closing alone: it tells the child of our end even if we are killed.
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
     this.child = child;
     const end = (): void => this.settle();
     child.once('error', (error) => {
@@ -153,12 +154,14 @@ class LiveInNode {
     });
     child.once('close', end);
     this.io.signal.addEventListener('abort', () => void this.stop(), { once: true });
-    createInterface({ input: child.stdout }).on('line', (line) => {
+    const { stdout, stderr } = child;
+    if (stdout === null || stderr === null) throw new Error('no pipes from a child'); // not with this stdio
+    createInterface({ input: stdout }).on('line', (line) => {
       const event = parseEvent(line);
       if (event !== undefined) this.say(event);
     });
     return new Promise((resolve) => {
-      createInterface({ input: child.stderr }).on('line', (line) => {
+      createInterface({ input: stderr }).on('line', (line) => {
         if (WATCHING.test(line)) resolve();
         else this.io.stderr.write(`${line}\n`);
       });

@@ -1,7 +1,8 @@
 /** npm passes a Ctrl-C on to a child that the terminal has told already: within this time it is the same one. */
 const SAME_KEYPRESS_MS = 300;
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** `disconnect`: the process that started this one with a channel has gone, in whatever way. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect'] as const;
 
 /** The part of a process that tells of signals. */
 export interface SignalSource {

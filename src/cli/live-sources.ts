@@ -4,10 +4,10 @@ import {
   EMPTY,
   filter,
   merge,
-  NEVER,
   type Observable,
   of,
   share,
+  tap,
   throttleTime,
 } from 'rxjs';
 import type { InputEvent } from '../model/event.js';
@@ -17,7 +17,7 @@ import { chooseCapture } from '../sources/capture/backend.js';
 import { clusterFromFiles } from '../sources/cluster/files.js';
 import { watchCluster } from '../sources/cluster/watch.js';
 import { chooseConntrack } from '../sources/conntrack/choose.js';
-import { watchIptables } from '../sources/rules/iptables.js';
+import { chooseRules } from '../sources/rules/choose.js';
 import type { LiveRequest } from './commands.js';
 
 /** Of a burst of changes in the cluster one reading of the rules is enough; kube-proxy takes up to a second to follow. */
@@ -34,29 +34,40 @@ export interface LiveSources {
 
 /**
  * The sources that a live run asks for. `unresolved` emits while connections wait for evidence: only
- * then is a table polled that tells nothing by itself.
+ * then is a table polled that tells nothing by itself. `opened` hears, at least once each, that the rules
+ * were read as far as they can be, so were files of cluster objects, packets are captured, conntrack is
+ * listened to.
  */
 export function liveSources(
   request: LiveRequest,
   interfaces: Interfaces,
   unresolved: Observable<unknown>,
+  opened: (what: 'rules' | 'cluster' | 'capture' | 'conntrack') => void,
 ): LiveSources {
   const node = request.nodeName === undefined ? {} : { node: request.nodeName };
-  const capture = chooseCapture(request.backend, { interfaces, ...node });
-  const conntrack = chooseConntrack(request.conntrack, unresolved);
-  const cluster = clusterSource(request).pipe(share());
+  const capture = chooseCapture(request.backend, {
+    interfaces,
+    ...node,
+    onOpen: () => opened('capture'),
+  });
+  const conntrack = chooseConntrack(request.conntrack, unresolved, () => opened('conntrack'));
+  const cluster = clusterSource(request, () => opened('cluster')).pipe(share());
   const changes = cluster.pipe(
     filter((event) => event.type === 'cluster' && concernsRules(event)),
     throttleTime(RULES_AFTER_CHANGE_MS, undefined, { leading: false, trailing: true }),
   );
-  const rules = request.rules === 'none' ? NEVER : watchIptables({ ...node, trigger: changes });
+  const rules = chooseRules(request.rules, {
+    ...node,
+    trigger: changes,
+    onRead: () => opened('rules'),
+  });
   const fallback: Observable<InputEvent> =
     capture.fallback === undefined
       ? EMPTY
       : of({ type: 'notice', notice: { code: 'capture-fallback', detail: capture.fallback } });
   return {
-    description: `packets: ${capture.backend}, conntrack: ${conntrack.name}, rules: ${request.rules === 'none' ? 'none' : 'iptables'}, cluster: ${clusterName(request)}`,
-    names: merge(rules, cluster),
+    description: `packets: ${capture.backend}, conntrack: ${conntrack.name}, rules: ${rules.name}, cluster: ${clusterName(request)}`,
+    names: merge(rules.events, cluster),
     traffic: merge(concat(fallback, capture.events), conntrack.events),
   };
 }
@@ -67,8 +78,10 @@ function concernsRules(event: InputEvent & { type: 'cluster' }): boolean {
   return kind === 'service' || kind === 'endpointslice';
 }
 
-function clusterSource(request: LiveRequest): Observable<InputEvent> {
-  if (request.objects !== undefined) return clusterFromFiles(request.objects);
+function clusterSource(request: LiveRequest, onRead: () => void): Observable<InputEvent> {
+  if (request.objects !== undefined) {
+    return clusterFromFiles(request.objects).pipe(tap({ complete: onRead }));
+  }
   const { cluster } = request;
   if (cluster === undefined) return EMPTY;
   const watched = watchCluster(cluster);

@@ -16,6 +16,8 @@ import { Shown } from './shown.js';
 const TICK_MS = 50;
 /** How long rules and cluster may take before traffic is watched without them. */
 const NAMES_MS = 10_000;
+/** How long child processes may take to begin; a cap that is started again and again should not keep conntrack from being used. */
+const OPEN_MS = 5_000;
 /** What the kernel and our own queues still hold when the end is asked for is read within this time. */
 const DRAIN_MS = 60;
 
@@ -26,14 +28,20 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
     interfaces,
     baseSeconds: secondsOf(io.now()),
     firstListingIsOld: true,
+    // `--count` counts what is said.
+    describes: request.output.format !== 'summary' || request.count !== undefined,
     ...(request.udpIdleNs !== undefined && { udpIdleNs: request.udpIdleNs }),
   });
   const unresolved = new Subject<void>();
-  const sources = liveSources(request, interfaces, unresolved);
+  const names = new Awaited(awaitedNames(request));
+  const traffic = new Awaited(['capture', 'conntrack']);
+  const sources = liveSources(request, interfaces, unresolved, (what) => {
+    names.has(what);
+    traffic.has(what);
+  });
   const shown = new Shown(request.output, io, 'drop');
   const quota = new Quota(request.count);
   const end = new RunEnd([io.signal, shown.sink.closed]);
-  const names = new NamesKnown(request);
   const running: Subscription[] = [];
   const start = (...events: Observable<InputEvent>[]): void => {
     const say = (said: readonly OutputEvent[]): void => quota.take(shown.show(said));
@@ -43,12 +51,15 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
     start(
       watchAddresses(),
       sources.names.pipe(
-        tap({ next: (event) => names.saw(event), complete: () => names.complete() }),
+        tap((event) => {
+          if (event.type === 'notice' && CLUSTER_DONE.has(event.notice.code)) names.has('cluster');
+        }),
       ),
     );
     await Promise.race([names.promise, end.promise, elapse(NAMES_MS)]);
     if (!io.signal.aborted) {
       start(sources.traffic, ticks());
+      await Promise.race([traffic.promise, end.promise, elapse(OPEN_MS)]);
       io.stderr.write(`watching (${sources.description}); Ctrl-C ends\n`);
       if (request.durationNs === undefined) await end.promise;
       else await Promise.race([end.promise, elapse(request.durationNs / 1_000_000)]);
@@ -76,38 +87,35 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
 /** Notices after which waiting for the cluster's lists is over. */
 const CLUSTER_DONE = new Set(['cluster-listed', 'no-cluster']);
 
-/** Whether the rules were read once and the cluster listed once, as far as they are asked for. */
-class NamesKnown {
-  readonly promise: Promise<void>;
-  private resolve: () => void = () => undefined;
-  private rules: boolean;
-  private cluster: boolean;
+/** What must be known before traffic is judged, as far as it is asked for. */
+function awaitedNames(request: LiveRequest): string[] {
+  const all: string[] = [];
+  if (request.rules !== 'none') all.push('rules');
+  if (request.cluster !== undefined || request.objects !== undefined) all.push('cluster');
+  return all;
+}
 
-  constructor(request: LiveRequest) {
-    this.rules = request.rules === 'none';
-    // Files are read in no time.
-    this.cluster = request.cluster === undefined || request.objects !== undefined;
+/** Resolves when each of some things has come about. */
+class Awaited {
+  readonly promise: Promise<void>;
+  private readonly missing: Set<string>;
+  private resolve: () => void = () => undefined;
+
+  constructor(things: readonly string[]) {
+    this.missing = new Set(things);
     this.promise = new Promise((resolve) => {
       this.resolve = resolve;
     });
     this.check();
   }
 
-  saw(event: InputEvent): void {
-    if (event.type === 'rules') this.rules = true;
-    if (event.type === 'notice') {
-      if (event.notice.code.startsWith('rules-')) this.rules = true;
-      if (CLUSTER_DONE.has(event.notice.code)) this.cluster = true;
-    }
+  has(thing: string): void {
+    this.missing.delete(thing);
     this.check();
   }
 
-  complete(): void {
-    this.resolve();
-  }
-
   private check(): void {
-    if (this.rules && this.cluster) this.resolve();
+    if (this.missing.size === 0) this.resolve();
   }
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { interruption } from '../../src/cli/interruption.js';
 
 describe('an interruption', () => {
-  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'])(
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect'])(
     'by %s asks for a clean end once, then ends at once',
     (name) => {
       const process = new EventEmitter();

@@ -1,4 +1,4 @@
-import { catchError, NEVER, type Observable, of, startWith } from 'rxjs';
+import { catchError, NEVER, Observable, of, startWith } from 'rxjs';
 import type { InputEvent } from '../../model/event.js';
 import { PermissionError, UsageError } from '../../model/problem.js';
 import { loadAddon } from '../../native/binding.js';
@@ -21,35 +21,48 @@ export interface ConntrackSource {
  * Chooses how conntrack is read: `auto` takes netlink, and the conntrack program where the addon cannot
  * be loaded, and goes on without (a notice says so) where neither may be used: packets alone attribute
  * most connections. `unresolved` emits while connections wait for evidence: `list` asks only then.
+ * `onOpen` is called, perhaps more than once, when nothing that begins from then on is missed.
  */
 export function chooseConntrack(
   choice: ConntrackChoice,
   unresolved: Observable<unknown>,
+  onOpen: () => void = () => undefined,
 ): ConntrackSource {
   switch (choice) {
     case 'none':
-      return { name: 'none', events: NEVER };
+      return { name: 'none', events: announced(NEVER, onOpen) };
     case 'netlink':
-      return { name: 'netlink', events: conntrackNetlink() };
+      return { name: 'netlink', events: announced(conntrackNetlink(), onOpen) };
     case 'events':
-      return { name: 'conntrack -E', events: conntrackEvents() };
+      return { name: 'conntrack -E', events: conntrackEvents({ onOpen }) };
     case 'list': {
       // One listing at the start, to know what was open before.
       const trigger = unresolved.pipe(startWith(undefined));
       return {
         name: 'conntrack -L',
-        events: conntrackList({ trigger, minIntervalMs: LIST_INTERVAL_MS }),
+        events: conntrackList({ trigger, minIntervalMs: LIST_INTERVAL_MS, onListed: onOpen }),
       };
     }
     case 'auto': {
       const addon = loadAddon().ok;
-      const events = addon ? conntrackNetlink() : conntrackEvents();
+      const events = addon ? announced(conntrackNetlink(), onOpen) : conntrackEvents({ onOpen });
+      const without = (error: unknown): Observable<InputEvent> =>
+        announced(goOnWithout(error), onOpen);
       return {
         name: addon ? 'netlink' : 'conntrack -E',
-        events: events.pipe(catchError(goOnWithout)),
+        events: events.pipe(catchError(without)),
       };
     }
   }
+}
+
+/** For a source that is open as soon as it is subscribed to. */
+function announced(source: Observable<InputEvent>, onOpen: () => void): Observable<InputEvent> {
+  return new Observable<InputEvent>((subscriber) => {
+    const subscription = source.subscribe(subscriber);
+    onOpen();
+    return subscription;
+  });
 }
 
 function goOnWithout(error: unknown): Observable<InputEvent> {

@@ -5,6 +5,7 @@ import {
   mergeMap,
   Observable,
   Subject,
+  tap,
   throttle,
   timer,
 } from 'rxjs';
@@ -26,6 +27,8 @@ export interface ConntrackEventsOptions extends ConntrackCommandOptions {
   readonly format?: 'text' | 'xml';
   /** false: no listing at the start, after a restart and after an overrun. */
   readonly list?: boolean;
+  /** Called each time the program has begun to listen. */
+  readonly onOpen?: () => void;
 }
 
 export interface ConntrackListOptions extends ConntrackCommandOptions {
@@ -33,6 +36,8 @@ export interface ConntrackListOptions extends ConntrackCommandOptions {
   readonly trigger: Observable<unknown>;
   /** Between the end of a listing and the next. */
   readonly minIntervalMs: number;
+  /** Called after each listing, also one that failed. */
+  readonly onListed?: () => void;
 }
 
 /** Overruns come in series while the load lasts: one listing at a time, and this long between two. */
@@ -60,7 +65,10 @@ export function conntrackEvents(options: ConntrackEventsOptions = {}): Observabl
       });
       subscriber.add(listings.subscribe(subscriber));
     }
-    const onListening = (): void => listening.next();
+    const onListening = (): void => {
+      listening.next();
+      options.onOpen?.();
+    };
     const child = new EventsChild({ command, now, format, onListening }, subscriber);
     subscriber.add(() => child.stop());
     child.start();
@@ -77,9 +85,10 @@ export function conntrackList(options: ConntrackListOptions): Observable<InputEv
   return new Observable<InputEvent>((subscriber) => {
     const rested = new Subject<void>();
     const listing = (): Observable<InputEvent> =>
-      concat(listTable(command, now), timer(minIntervalMs).pipe(ignoreElements())).pipe(
-        finalize(() => rested.next()),
-      );
+      concat(
+        listTable(command, now).pipe(tap({ complete: () => options.onListed?.() })),
+        timer(minIntervalMs).pipe(ignoreElements()),
+      ).pipe(finalize(() => rested.next()));
     return trigger
       .pipe(
         throttle(() => rested, { leading: true, trailing: true }),
