@@ -1,0 +1,189 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { commands } from '../../src/cli/load.js';
+import { runCli } from '../../src/cli/program.js';
+import { fakeIo } from '../cli/fake-io.js';
+
+const PCAPS = fileURLToPath(new URL('../../pcaps/', import.meta.url));
+
+/** A line of whichpod's output, as far as these tests look at it. */
+export interface Line {
+  readonly type: string;
+  readonly connection?: string;
+  readonly time?: string;
+  readonly timeSource?: string;
+  readonly protocol?: string;
+  readonly client?: End;
+  readonly destination?: End;
+  readonly service?: { readonly namespace?: string; readonly name?: string };
+  readonly backend?: End & { readonly pod?: { readonly name?: string } };
+  readonly source?: End;
+  readonly rules?: { readonly path?: readonly string[] };
+  readonly verdict?: string;
+  readonly reason?: string;
+  readonly outcome?: string;
+  readonly evidence?: readonly string[];
+  readonly code?: string;
+  readonly connections?: Readonly<
+    Record<'seen' | 'attributed' | 'unattributed' | 'conflict' | 'pending', number>
+  >;
+}
+
+interface End {
+  readonly ip?: string;
+  readonly port?: number;
+}
+
+/** A request as client and Pod recorded it (truth.jsonl). */
+interface Request {
+  readonly from?: string;
+  readonly proto: string;
+  readonly svc?: string;
+  readonly src: string;
+  readonly sport: number;
+  readonly dst: string;
+  readonly dport: number;
+  readonly t0: number;
+  readonly t1?: number;
+  readonly ok: boolean;
+  readonly pod?: string;
+  readonly seenSrc?: string;
+  readonly seenSport?: number;
+}
+
+export interface Score {
+  readonly served: number;
+  /** One complaint for each request that is not told as it was. */
+  readonly complaints: readonly string[];
+  /** Requests told to the right Pod by something else than it: never allowed. */
+  readonly wrongPod: number;
+  readonly failed: number;
+}
+
+/** Paths of a scenario's files that match, sorted. */
+export function filesOf(scenario: string, patterns: readonly RegExp[]): string[] {
+  const folder = join(PCAPS, scenario);
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
+  return names
+    .filter((name) => patterns.some((p) => p.test(name)))
+    .map((name) => join(folder, name));
+}
+
+/** Runs `whichpod replay` in this process; output as text. */
+export async function replay(
+  inputs: readonly string[],
+  options: readonly string[] = [],
+): Promise<{ code: number; stdout: string; stderr: string; lines: Line[] }> {
+  const io = fakeIo();
+  const code = await runCli(['replay', ...inputs, '-o', 'ndjson', ...options], io, commands);
+  const stdout = io.stdout.text;
+  const lines = stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Line);
+  return { code, stdout, stderr: io.stderr.text, lines };
+}
+
+function truthOf(scenario: string): Request[] {
+  const folder = join(PCAPS, scenario);
+  const name = ['truth.jsonl.gz', 'truth-sctp.jsonl.gz'].find((n) => existsSync(join(folder, n)));
+  if (name === undefined) throw new Error(`${scenario}: no truth`);
+  const text = gunzipSync(readFileSync(join(folder, name))).toString('utf8');
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Request)
+    .filter((request) => request.svc?.startsWith('(') !== true);
+}
+
+const tuple = (proto?: string, a?: End, b?: End): string =>
+  `${proto} ${a?.ip} ${a?.port} ${b?.ip} ${b?.port}`;
+
+const seconds = (time: string | undefined): number => {
+  const [whole = '', fraction = '0'] = (time ?? '').replace(/Z$/, '').split('.');
+  return Date.parse(`${whole}Z`) / 1000 + Number(`0.${fraction}`);
+};
+
+/** conntrack's times are late by some milliseconds: printed when the answer may have been there already. */
+const LATE = 0.015;
+
+/**
+ * Holds the last word on each connection against the truth: the connection in force when a request was
+ * sent must name the Pod that answered, its Service and the peer that it saw; a request that failed must
+ * not be said established, and, where packets were given, must have been seen.
+ */
+export function score(scenario: string, lines: readonly Line[], packets: boolean): Score {
+  const connections = new Map<string, Line>();
+  for (const line of lines) {
+    if (line.type !== 'attribution' && line.type !== 'close') continue;
+    const known = connections.get(line.connection ?? '');
+    connections.set(line.connection ?? '', {
+      ...known,
+      ...line,
+      time: known?.time ?? line.time ?? '',
+    });
+  }
+  const byTuple = new Map<string, Line[]>();
+  for (const c of connections.values()) {
+    const key = tuple(c.protocol, c.client, c.destination);
+    byTuple.set(key, [...(byTuple.get(key) ?? []), c]);
+  }
+  for (const list of byTuple.values()) list.sort((a, b) => seconds(a.time) - seconds(b.time));
+  const inForce = (r: Request): Line | undefined => {
+    const list =
+      byTuple.get(tuple(r.proto, { ip: r.src, port: r.sport }, { ip: r.dst, port: r.dport })) ?? [];
+    const end = r.t1 ?? r.t0;
+    const before = list.filter((c) => seconds(c.time) <= end).at(-1);
+    if (before?.backend?.pod?.name === r.pod) return before;
+    const late = list.find(
+      (c) =>
+        c.timeSource !== 'packet' &&
+        c.backend?.pod?.name === r.pod &&
+        seconds(c.time) > end &&
+        seconds(c.time) <= end + LATE,
+    );
+    return late ?? before ?? list.find((c) => seconds(c.time) <= end + 0.3);
+  };
+  const truth = truthOf(scenario);
+  const served = new Set(truth.filter((r) => r.ok).map((r) => inForce(r)?.connection));
+  const complaints: string[] = [];
+  let wrongPod = 0;
+  for (const r of truth) {
+    const c = inForce(r);
+    const complain = (what: string): void => {
+      complaints.push(`${what}: ${r.proto} ${r.src}:${r.sport} -> ${r.dst}:${r.dport} at ${r.t0}`);
+    };
+    if (!r.ok) {
+      if (c === undefined) {
+        if (packets && /^(pod|ext)/.test(r.from ?? '')) complain('failed and never seen');
+      } else if (c.outcome === 'established' && !served.has(c.connection)) {
+        complain('failed and said established');
+      }
+      continue;
+    }
+    const peer = c?.source ?? c?.client;
+    if (c === undefined) complain('missing');
+    else if (c.verdict !== 'attributed') complain(`${c.verdict} (${c.reason})`);
+    else if (c.backend?.pod?.name !== r.pod && r.pod?.startsWith('hostsrv') !== true) {
+      wrongPod++;
+      complain(`says ${c.backend?.pod?.name}, was ${r.pod}`);
+    } else if (`${c.service?.namespace}/${c.service?.name}` !== r.svc?.replace(/:.*$/, '')) {
+      complain(`says Service ${c.service?.name}`);
+    } else if (
+      r.seenSrc !== undefined &&
+      (peer?.ip !== r.seenSrc || (r.seenSport !== undefined && peer.port !== r.seenSport))
+    ) {
+      complain(`says the Pod saw ${peer?.ip}:${peer?.port}`);
+    } else if (['refused', 'unanswered', 'rejected'].includes(c.outcome ?? '')) {
+      complain(`says ${c.outcome}`);
+    }
+  }
+  const n = lines.find((line) => line.type === 'summary')?.connections;
+  if (n === undefined || n.seen !== n.attributed + n.unattributed + n.conflict + n.pending) {
+    complaints.push('the summary does not balance');
+  }
+  const ok = truth.filter((r) => r.ok).length;
+  return { served: ok, complaints, wrongPod, failed: truth.length - ok };
+}
