@@ -8,7 +8,7 @@ const SCENARIOS: readonly (readonly [scenario: string, served: number])[] = [
   ['1.30-iptables-nft/01c-seed-acct-timestamp', 60],
   ['1.30-iptables-nft/01d-seed-zone-mark', 40],
   ['1.30-iptables-nft/02-udp-dns', 320],
-  ['1.30-iptables-nft/03-session-affinity', 80],
+  ['1.30-iptables-nft/03-session-affinity', 140],
   ['1.30-iptables-nft/10-multi-port', 210],
   ['1.30-iptables-nft/12-source-port-reuse', 90],
   ['1.30-iptables-nft-ptp/01-seed', 400],
