@@ -1,8 +1,8 @@
+import type { OffsetAt } from '../model/time.js';
 import type { Format } from '../sinks/sink.js';
 import type { FailOn } from './fail-on.js';
 import type { Filter } from './filter.js';
 import type { Io } from './io.js';
-import type { OffsetAt } from './zone.js';
 
 /** What every command that streams attributions is asked for. */
 export interface OutputRequest {

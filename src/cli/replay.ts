@@ -1,7 +1,7 @@
 import { Correlator } from '../correlate/correlator.js';
 import { Interfaces } from '../model/interfaces.js';
 import { describeWhere, type Problem, UsageError } from '../model/problem.js';
-import { secondsOf } from '../model/time.js';
+import { secondsOf, UTC } from '../model/time.js';
 import { mergeByTime } from '../pipeline/merge.js';
 import { escapeText } from '../sinks/escape.js';
 import { openInputs, type Skipped } from '../sources/files/open.js';
@@ -16,7 +16,7 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   const progress = new Progress(io);
   const inputs = await openInputs(request.inputs, {
     interfaces,
-    zoneOffsetSeconds: request.offsetAt?.(0) ?? 0,
+    offsetAt: request.offsetAt ?? UTC,
     stdin: io.stdin,
     ...(request.nodeName !== undefined && { node: request.nodeName }),
     onProblem: (file, problem) => {

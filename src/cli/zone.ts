@@ -1,5 +1,4 @@
-/** Tells how many seconds a local time (seconds since 1970 as if it were UTC) is ahead of UTC. */
-export type OffsetAt = (localSeconds: number) => number;
+import type { OffsetAt } from '../model/time.js';
 
 const MINUTE = 60;
 const MAX_OFFSET_HOURS = 14;

@@ -95,3 +95,11 @@ export function parseEpoch(text: string): Nanos | undefined {
   if (!m) return undefined;
   return nanosOf(Number(m[1]), Number((m[2] ?? '').slice(0, 9).padEnd(9, '0')));
 }
+
+/**
+ * How many seconds a local time (seconds since 1970 as if it were UTC) is ahead of UTC: for text that
+ * tells times without their zone.
+ */
+export type OffsetAt = (localSeconds: number) => number;
+
+export const UTC: OffsetAt = () => 0;

@@ -46,7 +46,7 @@ import {
   IS_USERSPACE,
 } from '../../model/conntrack.js';
 import { SCTP, TCP, UDP } from '../../model/packet.js';
-import { NANOS_PER_SECOND, utcSeconds } from '../../model/time.js';
+import { NANOS_PER_SECOND, type OffsetAt, utcSeconds } from '../../model/time.js';
 import { EVENT_LATENESS_NS } from './lateness.js';
 import {
   ascii,
@@ -171,7 +171,7 @@ export class XmlFlowScanner {
   /** Where the last flow that could be read ended, with what belongs to it. */
   end = 0;
 
-  private readonly zoneOffsetSeconds: number;
+  private readonly offsetAt: OffsetAt;
   private bytes: Uint8Array = new Uint8Array(0);
   private at = 0;
   private limit = 0;
@@ -199,9 +199,9 @@ export class XmlFlowScanner {
   private lastWhenLength = 0;
   private lastWhenSeconds = 0;
 
-  /** `zoneOffsetSeconds`: what the clock of `<when>` was ahead of UTC. */
-  constructor(zoneOffsetSeconds: number) {
-    this.zoneOffsetSeconds = zoneOffsetSeconds;
+  /** `offsetAt`: what the clock of `<when>` was ahead of UTC. */
+  constructor(offsetAt: OffsetAt) {
+    this.offsetAt = offsetAt;
   }
 
   /**
@@ -483,7 +483,8 @@ export class XmlFlowScanner {
     }
     if (this.name !== WHEN) return this.mismatch();
     if (told !== WHEN_COMPLETE || day === 0 || month === 0) return this.fail('its time is no time');
-    const seconds = utcSeconds(year, month, day, hour, minute, second) - this.zoneOffsetSeconds;
+    const local = utcSeconds(year, month, day, hour, minute, second);
+    const seconds = local - this.offsetAt(local);
     if (seconds < 0 || seconds > 0xffffffff) return this.fail('its time is no time');
     this.setTime(seconds);
     if (this.at - from <= MAX_WHEN_BYTES) {

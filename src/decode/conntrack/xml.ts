@@ -1,5 +1,6 @@
 import { ConntrackRows } from '../../model/conntrack.js';
 import type { Problem } from '../../model/problem.js';
+import { type OffsetAt, UTC } from '../../model/time.js';
 import { HeldBytes } from './held-bytes.js';
 import { type ConntrackCounts, ProblemReport } from './report.js';
 import { ascii, startsAt } from './scan.js';
@@ -50,9 +51,9 @@ export class ConntrackXmlReader {
   /** Not 0: an unfinished flow stands at the start of the held bytes; its end was looked for up to here. */
   private searched = 0;
 
-  /** `zoneOffsetSeconds`: how far the zone in which `<when>` was printed is ahead of UTC (default 0). */
-  constructor(options: { zoneOffsetSeconds?: number } = {}) {
-    this.scanner = new XmlFlowScanner(options.zoneOffsetSeconds ?? 0);
+  /** `offsetAt`: of the zone in which `<when>` was printed (default UTC). */
+  constructor(options: { offsetAt?: OffsetAt } = {}) {
+    this.scanner = new XmlFlowScanner(options.offsetAt ?? UTC);
     this.problems = this.report.problems;
   }
 

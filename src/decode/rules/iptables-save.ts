@@ -1,7 +1,7 @@
 import { parseAddress } from '../../model/address.js';
 import type { Problem } from '../../model/problem.js';
 import type { IptablesBackend, IptablesRules, Table } from '../../model/ruleset.js';
-import { type Nanos, nanosOf, utcSeconds } from '../../model/time.js';
+import { type Nanos, nanosOf, type OffsetAt, UTC, utcSeconds } from '../../model/time.js';
 import { SavedChain, SavedRules } from './saved-rules.js';
 
 /**
@@ -46,7 +46,7 @@ const ZERO = { packets: 0, bytes: 0 };
 
 export interface IptablesSaveOptions {
   /** Seconds east of UTC of the clock that printed the headers (they name no zone). Default 0: UTC. */
-  readonly zoneOffsetSeconds?: number;
+  readonly offsetAt?: OffsetAt;
 }
 
 /** What a header says. */
@@ -79,7 +79,7 @@ class Dump {
 export class IptablesSaveReader {
   readonly dumps: IptablesRules[] = [];
   readonly problems: Problem[] = [];
-  private readonly zoneOffsetSeconds: number;
+  private readonly offsetAt: OffsetAt;
   private readonly decoder = new TextDecoder();
   /** The beginning of a line whose end has not come yet. */
   private carry = new Uint8Array(0);
@@ -93,7 +93,7 @@ export class IptablesSaveReader {
   private untold = 0;
 
   constructor(options: IptablesSaveOptions = {}) {
-    this.zoneOffsetSeconds = options.zoneOffsetSeconds ?? 0;
+    this.offsetAt = options.offsetAt ?? UTC;
   }
 
   feed(chunk: Uint8Array): void {
@@ -372,7 +372,7 @@ export class IptablesSaveReader {
   private timeOf(localSeconds: number | undefined): Nanos | undefined {
     return localSeconds === undefined
       ? undefined
-      : nanosOf(localSeconds - this.zoneOffsetSeconds, 0);
+      : nanosOf(localSeconds - this.offsetAt(localSeconds), 0);
   }
 
   private tooLong(): void {

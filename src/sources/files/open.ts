@@ -17,7 +17,7 @@ import {
 import type { InputEvent } from '../../model/event.js';
 import { Interfaces } from '../../model/interfaces.js';
 import type { Problem } from '../../model/problem.js';
-import { type Nanos, nanosOf } from '../../model/time.js';
+import { type Nanos, nanosOf, type OffsetAt, UTC } from '../../model/time.js';
 import { type Head, InputBytes, readWhole } from './chunks.js';
 import { mergeLists } from './cluster-lists.js';
 import { expandInputs, type InputArgument, type InputFile } from './expand.js';
@@ -44,8 +44,8 @@ const MAX_DOCUMENT_BYTES = 480 * 1024 * 1024;
 export interface OpenOptions {
   /** Where the captures' interfaces are entered. */
   readonly interfaces: Interfaces;
-  /** How far the zone of times without one is ahead of UTC. */
-  readonly zoneOffsetSeconds: number;
+  /** The zone of times that name none. */
+  readonly offsetAt: OffsetAt;
   /** The node of inputs that name none. */
   readonly node?: string;
   /** What `-` stands for; without it `-` is refused. */
@@ -164,7 +164,9 @@ class Opening {
 
   private skip(): void {
     for (const { file } of this.of('unknown')) {
-      this.leaveOut(file, 'unknown', 'not recognised, skipped');
+      const reason =
+        'not recognised, skipped; is it a capture, output of conntrack, rules or Kubernetes objects?';
+      this.leaveOut(file, 'unknown', reason);
     }
     for (const { file } of this.of('empty')) {
       this.leaveOut(file, 'empty', 'empty: taken as a listing or recording of nothing');
@@ -229,8 +231,8 @@ class Opening {
   private async readRules(): Promise<readonly InputEvent[]> {
     const dumps: RuleDump[] = [];
     for (const { file, bytes } of this.of('iptables-save')) {
-      const { zoneOffsetSeconds } = this.options;
-      const reader = new IptablesSaveReader({ zoneOffsetSeconds });
+      const { offsetAt } = this.options;
+      const reader = new IptablesSaveReader({ offsetAt });
       const found: Problem[] = [];
       for await (const chunk of bytes.chunks((problem) => found.push(problem))) reader.feed(chunk);
       reader.end();
@@ -312,7 +314,7 @@ class Opening {
   private async openStreams(): Promise<void> {
     const context: StreamContext = {
       interfaces: this.options.interfaces,
-      zoneOffsetSeconds: this.options.zoneOffsetSeconds,
+      offsetAt: this.options.offsetAt,
       onProblem: this.options.onProblem,
       onRead: (bytes) => {
         if (bytes === 0) return;
@@ -333,7 +335,7 @@ class Opening {
         this.sees(firstPacket(source));
         single.push(captureStream(source, (index) => this.names.of(file, index), context));
       } else if (kind === 'conntrack-xml' || kind === 'conntrack-text') {
-        const reader = conntrackReader(kind, this.options.zoneOffsetSeconds);
+        const reader = conntrackReader(kind, this.options.offsetAt);
         reader.feed(head.bytes);
         if (head.whole) reader.end();
         const isListing = reader.rows.words[C_EVENT] === EVENT_LISTED && reader.rows.length > 0;
@@ -369,7 +371,7 @@ class Opening {
       if (kind !== 'conntrack-xml' && kind !== 'conntrack-text') continue;
       const check = nodes.get(file.node ?? '') ?? new ListingCheck();
       nodes.set(file.node ?? '', check);
-      const reader = conntrackReader(kind, 0);
+      const reader = conntrackReader(kind, UTC);
       // What is wrong with the file is told when its stream is read.
       for await (const chunk of bytes.chunks(() => {})) {
         reader.feed(chunk);

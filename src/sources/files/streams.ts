@@ -18,7 +18,7 @@ import type { InputEvent } from '../../model/event.js';
 import type { Interfaces } from '../../model/interfaces.js';
 import { P_NSEC, P_SEC, PACKET_WORDS, type PacketRows } from '../../model/packet.js';
 import type { Problem } from '../../model/problem.js';
-import { type Nanos, nanosOf, secondsOf, subsecondOf } from '../../model/time.js';
+import { type Nanos, nanosOf, type OffsetAt, secondsOf, subsecondOf } from '../../model/time.js';
 import type { InputBytes } from './chunks.js';
 import type { FileTime, InputFile } from './expand.js';
 import { lossOf, type OnProblem } from './losses.js';
@@ -26,7 +26,7 @@ import { lossOf, type OnProblem } from './losses.js';
 /** What the streams of one replay share. */
 export interface StreamContext {
   readonly interfaces: Interfaces;
-  readonly zoneOffsetSeconds: number;
+  readonly offsetAt: OffsetAt;
   readonly onProblem: OnProblem;
   /** Raw bytes read of a file since the last call. */
   readonly onRead: (bytes: number) => void;
@@ -105,10 +105,10 @@ export function packetTime(rows: PacketRows, row: number): Nanos {
 /** A reader for conntrack's output in either form. */
 export function conntrackReader(
   kind: 'conntrack-xml' | 'conntrack-text',
-  zoneOffsetSeconds: number,
+  offsetAt: OffsetAt,
 ): ConntrackXmlReader | ConntrackTextReader {
   return kind === 'conntrack-xml'
-    ? new ConntrackXmlReader({ zoneOffsetSeconds })
+    ? new ConntrackXmlReader({ offsetAt })
     : new ConntrackTextReader();
 }
 
@@ -118,7 +118,7 @@ export async function* conntrackStream(
   kind: 'conntrack-xml' | 'conntrack-text',
   context: StreamContext,
 ): AsyncGenerator<InputEvent> {
-  const reader = conntrackReader(kind, context.zoneOffsetSeconds);
+  const reader = conntrackReader(kind, context.offsetAt);
   const { rows } = reader;
   const found: Problem[] = [];
   let last = file.time?.time;

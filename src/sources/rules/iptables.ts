@@ -138,14 +138,15 @@ class IptablesWatch {
 
   private async run(program: string, family: 4 | 6, signal: AbortSignal): Promise<Reading> {
     const at = this.now();
-    const zoneOffsetSeconds = -60 * new Date().getTimezoneOffset();
-    let reader = new IptablesSaveReader({ zoneOffsetSeconds });
+    const zone = -60 * new Date().getTimezoneOffset();
+    const offsetAt = (): number => zone;
+    let reader = new IptablesSaveReader({ offsetAt });
     const result = await runRuleProgram(
       this.options.prefix ?? [],
       [program, '-c'],
       { ...this.limits, signal },
       () => {
-        reader = new IptablesSaveReader({ zoneOffsetSeconds });
+        reader = new IptablesSaveReader({ offsetAt });
         return (chunk) => reader.feed(chunk);
       },
     );

@@ -11,7 +11,7 @@ const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin
 
 function read(input: string | Uint8Array, chunks: readonly number[] = [], zoneOffsetSeconds = 0) {
   const bytes = typeof input === 'string' ? bytesOf(input) : input;
-  const reader = new ConntrackXmlReader({ zoneOffsetSeconds });
+  const reader = new ConntrackXmlReader({ offsetAt: () => zoneOffsetSeconds });
   let from = 0;
   for (const length of chunks) {
     reader.feed(bytes.slice(from, from + length));

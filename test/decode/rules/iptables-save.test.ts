@@ -47,7 +47,7 @@ describe('recorded dumps', () => {
     const bytes = recorded('1.36-iptables-nft.iptables-save.txt.gz');
     const utc = onlyDump(bytes).time;
     expect(utc).toBe(BigInt(Date.UTC(2026, 10, 22, 20, 7, 17)) * 1_000_000n);
-    const east = new IptablesSaveReader({ zoneOffsetSeconds: 3_600 });
+    const east = new IptablesSaveReader({ offsetAt: () => 3_600 });
     east.feed(bytes);
     east.end();
     expect(east.dumps[0]?.time).toBe((utc ?? 0n) - 3_600_000_000_000n);

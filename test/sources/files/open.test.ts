@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { UsageError } from '../../../src/model/problem.js';
-import { formatNanos } from '../../../src/model/time.js';
+import { formatNanos, UTC } from '../../../src/model/time.js';
 import {
   concat,
   ethernet,
@@ -393,7 +393,7 @@ describe('rules', () => {
   test('times without a zone are in the zone that was given', async () => {
     scratch.write('z', save('10:00:00', ''));
     scratch.write('a', save('10:00:05', drop));
-    const { events } = await replay([scratch.path], { zoneOffsetSeconds: 3_600 });
+    const { events } = await replay([scratch.path], { offsetAt: () => 3_600 });
     expect(rules(events)).toEqual(['rules  4 nft nat 0 2026-11-22T09:00:05.000000000Z']);
   });
 
@@ -638,7 +638,7 @@ test('a long capture from a pipe is read in bounded memory', async () => {
   const interfaces = new Interfaces();
   const inputs = await openInputs([{ path: '-' }], {
     interfaces,
-    zoneOffsetSeconds: 0,
+    offsetAt: UTC,
     stdin: long(),
     onProblem: () => {},
   });

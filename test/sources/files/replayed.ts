@@ -8,7 +8,7 @@ import type { InputEvent } from '../../../src/model/event.js';
 import { Interfaces } from '../../../src/model/interfaces.js';
 import { P_INTERFACE } from '../../../src/model/packet.js';
 import type { Problem } from '../../../src/model/problem.js';
-import { formatNanos, nanosOf } from '../../../src/model/time.js';
+import { formatNanos, nanosOf, type OffsetAt, UTC } from '../../../src/model/time.js';
 import { mergeByTime } from '../../../src/pipeline/merge.js';
 import type { InputArgument } from '../../../src/sources/files/expand.js';
 import { openInputs, type ReplayInputs } from '../../../src/sources/files/open.js';
@@ -55,14 +55,14 @@ export interface Replayed {
 interface Options {
   readonly node?: string;
   readonly stdin?: AsyncIterable<Uint8Array>;
-  readonly zoneOffsetSeconds?: number;
+  readonly offsetAt?: OffsetAt;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 /** Opens inputs and reads all of them. A string is a path. */
 export async function replay(
   args: readonly (string | InputArgument)[],
-  { zoneOffsetSeconds = 0, ...options }: Options = {},
+  { offsetAt = UTC, ...options }: Options = {},
 ): Promise<Replayed> {
   const interfaces = new Interfaces();
   const problems: Replayed['problems'] = [];
@@ -70,7 +70,7 @@ export async function replay(
     args.map((arg) => (typeof arg === 'string' ? { path: arg } : arg)),
     {
       interfaces,
-      zoneOffsetSeconds,
+      offsetAt,
       ...options,
       onProblem: (file, problem) => problems.push({ file, problem }),
     },
