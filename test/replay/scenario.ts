@@ -88,10 +88,12 @@ export async function replay(
 
 function truthOf(scenario: string): Request[] {
   const folder = join(PCAPS, scenario);
-  const name = ['truth.jsonl.gz', 'truth-sctp.jsonl.gz'].find((n) => existsSync(join(folder, n)));
+  const names = ['truth.jsonl.gz', 'truth-sctp.jsonl.gz', 'truth.jsonl'];
+  const name = names.find((n) => existsSync(join(folder, n)));
   if (name === undefined) throw new Error(`${scenario}: no truth`);
-  const text = gunzipSync(readFileSync(join(folder, name))).toString('utf8');
-  return text
+  const bytes = readFileSync(join(folder, name));
+  return (name.endsWith('.gz') ? gunzipSync(bytes) : bytes)
+    .toString('utf8')
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Request)
