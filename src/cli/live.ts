@@ -29,6 +29,7 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
     baseSeconds: secondsOf(io.now()),
     firstListingIsOld: true,
     // `--count` counts what is said.
+    saysDirect: request.output.direct,
     describes: request.output.format !== 'summary' || request.count !== undefined,
     ...(request.udpIdleNs !== undefined && { udpIdleNs: request.udpIdleNs }),
   });

@@ -34,6 +34,7 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   const machine = new Correlator({
     interfaces,
     baseSeconds: inputs.firstTime === undefined ? 0 : secondsOf(inputs.firstTime),
+    saysDirect: request.output.direct,
     describes: request.output.format !== 'summary',
     ...(request.udpIdleNs !== undefined && { udpIdleNs: request.udpIdleNs }),
   });

@@ -169,6 +169,34 @@ export class ClusterState {
     return best;
   }
 
+  /**
+   * The Services of which an EndpointSlice listed this address and port then, sorted. Looks through all
+   * slices: for the few connections of which somebody asks.
+   */
+  servicesListing(
+    protocol: string,
+    ip: string,
+    port: number,
+    time: Nanos | undefined,
+  ): { namespace: string; name: string }[] {
+    const found = new Map<string, { namespace: string; name: string }>();
+    for (const [service, keys] of this.slicesOf) {
+      for (const key of keys) {
+        const slice =
+          time === undefined
+            ? this.sliceHistory.current(key)
+            : this.sliceHistory.stateAt(key, time);
+        if (slice?.service === undefined || serviceKeyOf(slice) !== service) continue;
+        if (!slice.ports.some((p) => p.port === port && p.protocol === protocol)) continue;
+        if (!this.endpointsOf(slice).has(ip)) continue;
+        found.set(service, { namespace: slice.namespace, name: slice.service });
+      }
+    }
+    return [...found.values()].sort(
+      (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name),
+    );
+  }
+
   /** Forgets what ended at or before `before`; answers for later times stay as they are. */
   prune(before: Nanos): void {
     this.podOwners.prune(before);

@@ -2,7 +2,9 @@ import { formatAddress, formatEndpoint } from '../model/address.js';
 import type {
   Attribution,
   Backend,
+  Direct,
   Evidence,
+  Outcome,
   Peer,
   PodRef,
   ServiceRef,
@@ -67,6 +69,26 @@ export function describe(state: State, c: Connection, j: Judgement): Attribution
   a.original = c.original;
   a.reply = c.reply;
   return a;
+}
+
+/** A connection that went straight to a Pod's address. */
+export function describeDirect(state: State, c: Connection, outcome: Outcome): Direct {
+  const w = state.table.words;
+  const at = state.table.at(c) + ORIGINAL;
+  const time = c.time === NEVER ? undefined : state.clock.absolute(c.time);
+  const ip = formatAddress(w, at + T_DST, c.family);
+  const port = w[at + T_DPORT] ?? 0;
+  const protocol = protocolName(c.protocol) as ProtocolName;
+  const clientIp = formatAddress(w, at + T_SRC, c.family);
+  return {
+    connection: identify(state, c),
+    time,
+    protocol,
+    client: peerOf(state, clientIp, w[at + T_SPORT] ?? 0, time),
+    backend: peerOf(state, ip, port, time),
+    outcome,
+    candidates: state.cluster.servicesListing(protocol, ip, port, time),
+  };
 }
 
 /** Where the connection was sent, as far as its sources agree. */

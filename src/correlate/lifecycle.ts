@@ -19,10 +19,10 @@ import {
   T_SPORT,
   T_SRC,
 } from './connection.js';
-import { describe, identify } from './describe.js';
+import { describe, describeDirect, identify } from './describe.js';
 import { count, LIMITS, type State } from './state.js';
 import { mix } from './tuple-map.js';
-import { type Judgement, judge } from './verdict.js';
+import { type Judgement, judge, outcomeOf } from './verdict.js';
 
 /** Counts a connection as seen, from now on to be said. */
 export function admit(state: State, c: Connection): void {
@@ -256,8 +256,14 @@ export function classifyLone(state: State, c: Connection): void {
   const at = state.table.at(c) + ORIGINAL;
   const ip = formatAddress(w, at + T_DST, c.family);
   const time = c.time === NEVER ? undefined : state.clock.absolute(c.time);
-  if (state.cluster.podAt(ip, time) !== undefined) state.direct++;
-  else state.other++;
+  if (state.cluster.podAt(ip, time) === undefined) {
+    state.other++;
+    return;
+  }
+  state.direct++;
+  if (state.saysDirect && state.describes) {
+    state.out.push({ type: 'direct', direct: describeDirect(state, c, outcomeOf(state, c)) });
+  }
 }
 
 function reschedule(state: State, c: Connection, at: number): void {

@@ -27,6 +27,8 @@ export interface CorrelatorOptions {
   readonly firstListingIsOld?: boolean;
   /** false: count only, say nothing of single connections (what they are put into words for is most of the work). */
   readonly describes?: boolean;
+  /** Say connections straight to a Pod's address too. */
+  readonly saysDirect?: boolean;
 }
 
 /** Late copies and events of a connection that has ended may still come for this long. */
@@ -79,6 +81,7 @@ export class State {
   readonly udpAnsweredIdleNs: number;
   readonly firstListingIsOld: boolean;
   readonly describes: boolean;
+  readonly saysDirect: boolean;
 
   /** Service addresses by the rules in force now, and by the cluster's objects. */
   byRules = new ServiceIndex([], []);
@@ -120,6 +123,7 @@ export class State {
     this.udpAnsweredIdleNs = options.udpAnsweredIdleNs ?? DEFAULT_UDP_ANSWERED_IDLE_NS;
     this.firstListingIsOld = options.firstListingIsOld ?? false;
     this.describes = options.describes ?? true;
+    this.saysDirect = options.saysDirect ?? false;
   }
 
   /** Asks to look at a connection again at a moment; an earlier request stays. */

@@ -82,7 +82,8 @@ export function judge(state: State, c: Connection): Judgement {
   return j;
 }
 
-function outcomeOf(state: State, c: Connection): Outcome {
+/** What came of a connection, whoever it went to. */
+export function outcomeOf(state: State, c: Connection): Outcome {
   const b = c.bits;
   if ((b & SAW_ANSWER) !== 0) {
     const finished = (b & SAW_FIN_ORIGINAL) !== 0 && (b & SAW_FIN_REPLY) !== 0;

@@ -7,6 +7,7 @@ import type { Nanos } from './time.js';
 export type OutputEvent =
   | { readonly type: 'attribution'; readonly attribution: Attribution }
   | { readonly type: 'close'; readonly attribution: Attribution }
+  | { readonly type: 'direct'; readonly direct: Direct }
   | { readonly type: 'loss'; readonly loss: Loss }
   | { readonly type: 'notice'; readonly notice: Notice }
   | { readonly type: 'summary'; readonly summary: Summary };
@@ -96,6 +97,21 @@ export interface Attribution {
   readonly endTime?: Nanos | undefined;
   readonly original?: Traffic | undefined;
   readonly reply?: Traffic | undefined;
+}
+
+/**
+ * A connection straight to a Pod's address: no translation was seen here, so whether a Service was
+ * meant is not known (another node may have translated it). Only said where it is asked for.
+ */
+export interface Direct {
+  readonly connection: string;
+  readonly time?: Nanos | undefined;
+  readonly protocol: ProtocolName;
+  readonly client: Peer;
+  readonly backend: Backend;
+  readonly outcome: Outcome;
+  /** Services that list this endpoint. */
+  readonly candidates: readonly { readonly namespace: string; readonly name: string }[];
 }
 
 export interface Summary {

@@ -8,6 +8,8 @@ export function eventTime(event: OutputEvent): Nanos | undefined {
       return event.attribution.time;
     case 'close':
       return event.attribution.endTime ?? event.attribution.time;
+    case 'direct':
+      return event.direct.time;
     case 'loss':
       return event.loss.to ?? event.loss.from;
     case 'notice':

@@ -2,6 +2,7 @@ import {
   type Attribution,
   type Backend,
   type Claim,
+  type Direct,
   EVIDENCE,
   type Evidence,
   type OutputEvent,
@@ -29,6 +30,8 @@ export function formatEvent(event: OutputEvent): string {
     case 'attribution':
     case 'close':
       return attributionLine(event.type, event.attribution);
+    case 'direct':
+      return directLine(event.direct);
     case 'loss':
       return lossLine(event.loss);
     case 'notice':
@@ -84,6 +87,13 @@ function attributionLine(type: 'attribution' | 'close', a: Attribution): string 
   if (a.original) s += traffic('original', a.original);
   if (a.reply) s += traffic('reply', a.reply);
   return `${s}}`;
+}
+
+function directLine(d: Direct): string {
+  let s = `${PREFIX}direct","connection":"${d.connection}"`;
+  if (d.time !== undefined) s += `,"time":"${time(d.time)}"`;
+  s += `,"protocol":"${d.protocol}","client":${peer(d.client)}},"backend":${backend(d.backend)}`;
+  return `${s},"outcome":"${d.outcome}","candidates":${JSON.stringify(d.candidates)}}`;
 }
 
 function lossLine(loss: Loss): string {

@@ -1,4 +1,6 @@
 import pc from 'picocolors';
+import { formatEndpoint } from '../model/address.js';
+import type { Direct, Peer } from '../model/attribution.js';
 import type { Loss, Notice } from '../model/event.js';
 import { timeOfDay } from './columns.js';
 import { escapeText } from './escape.js';
@@ -29,6 +31,21 @@ export class Remarks {
     const at = notice.time === undefined ? '' : ` ${timeOfDay(notice.time)}`;
     const of = notice.connection === undefined ? '' : ` (connection ${notice.connection})`;
     this.line(this.colors.dim, `notice${at} ${notice.code}: ${notice.detail}${of}`);
+  }
+
+  /** Not a row: nobody knows whether a Service was meant. */
+  direct({ time, client, backend, outcome, candidates }: Direct): void {
+    const at = time === undefined ? '' : ` ${timeOfDay(time)}`;
+    const name = (peer: Peer): string =>
+      peer.pod === undefined
+        ? formatEndpoint(peer.ip, peer.port)
+        : `${peer.pod.namespace}/${peer.pod.name} ${formatEndpoint(peer.ip, peer.port)}`;
+    const of = candidates.map(({ namespace, name: service }) => `${namespace}/${service}`);
+    const listed = of.length === 0 ? 'no Service lists it' : `listed by ${of.join(', ')}`;
+    this.line(
+      this.colors.dim,
+      `direct${at} ${name(client)} -> ${name(backend)} ${outcome}; ${listed}`,
+    );
   }
 
   loss({ source, count, from, to, detail }: Loss): void {

@@ -90,6 +90,9 @@ class Table implements Renderer {
         case 'close':
           this.take(event.attribution, event.type === 'close');
           break;
+        case 'direct':
+          this.remarks.direct(event.direct);
+          break;
         case 'loss':
           this.remarks.loss(event.loss);
           break;

@@ -622,3 +622,41 @@ describe('what is no Service connection', () => {
     expect(b.closed).toHaveLength(0);
   });
 });
+
+describe('--direct', () => {
+  it('says connections straight to a Pod, with the Services that list it, and does not count them as seen', () => {
+    const b = bench({ saysDirect: true });
+    b.push({
+      type: 'cluster',
+      change: {
+        op: 'list',
+        kind: 'endpointslice',
+        items: [
+          {
+            kind: 'endpointslice',
+            uid: 'u',
+            namespace: 'default',
+            name: 'web-1',
+            service: 'web',
+            ports: [{ protocol: 'tcp', port: 8080 }],
+            endpoints: [
+              { addresses: ['10.0.0.11'], ready: true, serving: true, terminating: false },
+            ],
+          },
+        ],
+      },
+    });
+    b.packet({ at: 0, from: CLIENT, to: POD_A, seq: 1 }).tick(100 * SECOND);
+    b.finish();
+    const direct = b.events.flatMap((e) => (e.type === 'direct' ? [e.direct] : []));
+    expect(direct).toMatchObject([
+      {
+        client: { pod: { name: 'client' } },
+        backend: { pod: { name: 'a' } },
+        outcome: 'open',
+        candidates: [{ namespace: 'default', name: 'web' }],
+      },
+    ]);
+    expect(b.summary).toMatchObject({ direct: 1, connections: { seen: 0 } });
+  });
+});

@@ -121,7 +121,7 @@ class Reading {
       }
       at = close + 1;
     }
-    if (text.slice(at).trim() === '') return;
+    if (at > 0 && text.slice(at).trim() === '') return;
     if (this.record > 0) this.cutOff(text, at);
     else this.refuse('nft-not-json', 'the listing is not JSON');
   }
