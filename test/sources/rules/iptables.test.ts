@@ -1,117 +1,31 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type SchedulerAction, type Subscription, VirtualTimeScheduler } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { InputEvent } from '../../../src/model/event.js';
 import { type IptablesOptions, watchIptables } from '../../../src/sources/rules/iptables.js';
 import { runProgram } from '../../../src/sources/rules/run-program.js';
 import { missingForKernelTests, Namespace } from '../../native/namespace.js';
-import { EventLog } from '../../support/event-log.js';
 import { recorded } from '../../support/recorded.js';
+import { Programs, summary, Watched } from './watched.js';
+
+const watch = (options: IptablesOptions): Watched =>
+  new Watched((timing) => watchIptables({ ...timing, ...options }));
 
 const data = (name: string): string => recorded(`decode/rules/data/${name}`).toString();
 
-/** Time that passes when the test says so: never between readings, so the next one is asked for by `next`. */
-class Steps extends VirtualTimeScheduler {
-  readonly rests = new EventLog<'rest'>();
-  private flushing = false;
-
-  override flush(): void {
-    this.flushing = true;
-    super.flush();
-    this.flushing = false;
-  }
-
-  override schedule<T>(
-    work: (this: SchedulerAction<T>, state?: T) => void,
-    delay?: number,
-    state?: T,
-  ): Subscription {
-    // Behind the code that subscribes, which schedules and then goes on.
-    if (!this.flushing) queueMicrotask(() => this.rests.push('rest'));
-    return super.schedule(work, delay, state);
-  }
-}
-
-/** A watch whose readings are asked for one by one. */
-class Watched {
-  readonly events: InputEvent[] = [];
-  private readonly steps = new Steps();
-  private readonly subscription: Subscription;
-  private failure: unknown;
-
-  constructor(options: IptablesOptions) {
-    this.subscription = watchIptables({
-      now: () => 7n,
-      scheduler: this.steps,
-      ...options,
-    }).subscribe({
-      next: (event) => this.events.push(event),
-      error: (error: unknown) => {
-        this.failure = error;
-        this.steps.rests.push('rest');
-      },
-    });
-  }
-
-  /** What the reading that runs emits. */
-  async reading(): Promise<InputEvent[]> {
-    await this.steps.rests.until(() => true);
-    if (this.failure !== undefined) throw this.failure;
-    this.steps.rests.all.length = 0;
-    return this.events.splice(0);
-  }
-
-  /** What another reading emits. */
-  next(): Promise<InputEvent[]> {
-    this.steps.flush();
-    this.steps.rests.all.length = 0;
-    return this.reading();
-  }
-
-  stop(): void {
-    this.subscription.unsubscribe();
-  }
-}
-
-function summary(events: readonly InputEvent[]): string[] {
-  return events.map((event) => {
-    switch (event.type) {
-      case 'rules':
-        return `rules ${event.rules.family} ${event.rules.backend} ${event.services.length}`;
-      case 'notice':
-        return event.notice.code;
-      case 'loss':
-        return `loss ${event.loss.source} ${event.loss.from} ${event.loss.to}`;
-      default:
-        return event.type;
-    }
-  });
-}
-
 describe('with programs of the test', () => {
-  let folder: string;
+  let own: Programs;
   let watched: Watched | undefined;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'wp-rules-'));
+    own = new Programs();
   });
   afterEach(() => {
     watched?.stop();
     watched = undefined;
-    rmSync(folder, { recursive: true });
+    own.remove();
   });
 
-  /** What stands for the programs: a shell script that is given the program's name. */
-  const script = (text: string): readonly string[] => {
-    writeFileSync(join(folder, 'script'), text);
-    return ['sh', join(folder, 'script')];
-  };
-  const file = (name: string, text: string): string => {
-    writeFileSync(join(folder, name), text);
-    return join(folder, name);
-  };
+  const script = (text: string): readonly string[] => own.script(text);
+  const file = (name: string, text: string): string => own.file(name, text);
   /** A script with one branch a program; a program without one does not exist. */
   const programs = (branches: Readonly<Record<string, string>>): readonly string[] => {
     const cases = Object.entries(branches).map(([name, body]) => `${name}) ${body} ;;`);
@@ -162,7 +76,7 @@ describe('with programs of the test', () => {
       [],
     ],
   ])('%s: it is said once', async (_, branches, expected) => {
-    watched = new Watched({
+    watched = watch({
       prefix: programs(branches),
       families: [4],
       maxBytes: 200_000,
@@ -173,19 +87,19 @@ describe('with programs of the test', () => {
 
   test('programs that take too long are ended, and it is said once', async () => {
     const prefix = script('exec sleep 600\n');
-    watched = new Watched({ prefix, families: [4], timeoutMs: 100 });
+    watched = watch({ prefix, families: [4], timeoutMs: 100 });
     expect(summary(await watched.reading())).toEqual(['rules-failed', 'rules-failed']);
     expect(summary(await watched.next())).toEqual([]);
   });
 
   test('a prefix that does not exist is a missing program', async () => {
-    watched = new Watched({ prefix: [join(folder, 'none')] });
+    watched = watch({ prefix: [file('none', '').replace(/none$/, 'nothing')] });
     expect(summary(await watched.reading())).toEqual(['rules-tool-missing', 'rules-tool-missing']);
   });
 
   test('the one name of old iptables is read where the two new ones are missing', async () => {
     const old = file('rules', RULES.replace('v1.8.9 (nf_tables)', 'v1.6.0'));
-    watched = new Watched({
+    watched = watch({
       prefix: programs({ 'iptables-save': `cat ${old}` }),
       families: [4],
       node: 'n',
@@ -205,13 +119,13 @@ describe('with programs of the test', () => {
   test('the one name adds nothing where it stands for a back end that was read', async () => {
     const rules = file('rules', RULES);
     const branches = { 'iptables-save': `cat ${rules}`, 'iptables-nft-save': `cat ${rules}` };
-    watched = new Watched({ prefix: programs(branches), families: [4] });
+    watched = watch({ prefix: programs(branches), families: [4] });
     expect(summary(await watched.reading())).toEqual(['rules 4 nft 0']);
   });
 
   test('rules are told when they change, not when they count', async () => {
     const rules = file('rules', RULES);
-    watched = new Watched({
+    watched = watch({
       prefix: programs({ 'iptables-nft-save': `cat ${rules}`, 'iptables-legacy-save': 'true' }),
       families: [4],
     });
@@ -231,7 +145,7 @@ describe('with programs of the test', () => {
     const rules = file('rules', RULES);
     const good = { 'iptables-nft-save': `cat ${rules}`, 'iptables-legacy-save': 'true' };
     let time = 0n;
-    watched = new Watched({ prefix: programs(good), families: [4], now: () => ++time });
+    watched = watch({ prefix: programs(good), families: [4], now: () => ++time });
     expect(summary(await watched.reading())).toEqual(['rules 4 nft 0']);
     programs({ ...good, 'iptables-nft-save': `cat ${rules}; echo broken >&2; exit 1` });
     expect(summary(await watched.next())).toEqual([
@@ -298,7 +212,7 @@ test('on the real kernel both families and both back ends are read at once', asy
     namespace.run('ip6tables-nft-restore', [], data('1.30-iptables-nft.ip6tables-save.txt.gz'));
     const legacy = data('1.30-iptables-legacy.iptables-save.txt.gz');
     namespace.run('iptables-legacy-restore', [], legacy.slice(legacy.indexOf('*filter')));
-    watched = new Watched({ prefix: ['ip', 'netns', 'exec', namespace.name] });
+    watched = watch({ prefix: ['ip', 'netns', 'exec', namespace.name] });
     expect(summary(await watched.reading())).toEqual([
       'rules 4 nft 43',
       'rules 4 legacy 43',
