@@ -10,6 +10,8 @@ import {
   NEVER,
   ORIGINAL,
   SAW_ANSWER,
+  SAW_POST,
+  SAW_PRE,
   SAY_DUE,
   SERVICE,
   SETTLED,
@@ -19,7 +21,7 @@ import {
   T_SPORT,
   T_SRC,
 } from './connection.js';
-import { describe, describeDirect, identify } from './describe.js';
+import { clientText, describe, describeDirect, identify } from './describe.js';
 import { count, LIMITS, type State } from './state.js';
 import { mix } from './tuple-map.js';
 import { type Judgement, judge, outcomeOf } from './verdict.js';
@@ -271,6 +273,22 @@ function reschedule(state: State, c: Connection, at: number): void {
   state.wake(c, at);
 }
 
+/** Where others are seen on both sides of their translation, one that was not has a hole in its story. */
+function tellMissingCopy(state: State, c: Connection): void {
+  if (!state.seesBothSides || c.lastSent === NEVER || c.saidOutcome === 'rejected') return;
+  if (c.saidReason === 'no-endpoints' || c.saidReason === 'filtered') return;
+  const before = (c.bits & SAW_PRE) !== 0;
+  const after = (c.bits & SAW_POST) !== 0;
+  // The node's own clients have no packet before translation: only an answer on that side tells that there was one.
+  if (before === after || (!before && !c.answeredBefore)) return;
+  state.notice({
+    code: 'copy-missing',
+    ...(c.time !== NEVER && { time: state.clock.absolute(c.time) }),
+    connection: identify(state, c),
+    detail: `the opening packet of ${clientText(state, c)} was seen only ${before ? 'before' : 'after'} translation: its other copy was lost, or passed where nothing was captured`,
+  });
+}
+
 /** The last word on a connection. */
 export function close(state: State, c: Connection): void {
   c.bits |= SETTLED;
@@ -279,6 +297,7 @@ export function close(state: State, c: Connection): void {
     // The cluster may have told something since: a name that was not known when there was last something to say.
     c.judged = undefined;
     say(state, c);
+    tellMissingCopy(state, c);
     state.out.push({ type: 'close', attribution: describe(state, c, judge(state, c)) });
   }
   identify(state, c);

@@ -360,6 +360,7 @@ function claim(state: State, c: Connection, row: Uint32Array, at: number, time: 
     }
   }
   c.bits |= PK_CLAIM | SAW_POST;
+  if ((c.bits & SAW_PRE) !== 0) state.seesBothSides = true;
   if (c.firstPost === NEVER) {
     c.firstPost = time;
     if ((c.bits & SAW_PRE) === 0) {

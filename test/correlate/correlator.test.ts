@@ -660,3 +660,25 @@ describe('--direct', () => {
     expect(b.summary).toMatchObject({ direct: 1, connections: { seen: 0 } });
   });
 });
+
+describe('a copy that is missing', () => {
+  it('is said of the connection that lacks it, where others are seen on both sides', () => {
+    const b = seenWhole(bench(), 0, 1)
+      .packet({ at: 10_000, from: '10.0.0.1:41000', to: VIP, seq: 7, print: 7 })
+      .packet({ at: 10_050, from: VIP, to: '10.0.0.1:41000', flags: SYN_ACK, seq: 3, ack: 8 })
+      .finish();
+    const said = b.events.flatMap((e) => (e.type === 'notice' ? [e.notice] : []));
+    const lacking = b.closed.find((c) => c.client.port === 41_000);
+    expect(said.filter((n) => n.code === 'copy-missing').map((n) => n.connection)).toEqual([
+      lacking?.connection,
+    ]);
+  });
+
+  it('is not said where only one side is captured at all', () => {
+    const b = bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 7, print: 7 })
+      .packet({ at: 50, from: VIP, to: CLIENT, flags: SYN_ACK, seq: 3, ack: 8 })
+      .finish();
+    expect(b.notices).not.toContain('copy-missing');
+  });
+});
