@@ -180,7 +180,7 @@ describe('flags become requests', () => {
     [
       'unknown rules',
       { rules: 'ipvs' },
-      "--rules: 'ipvs' is not known; write one of auto, iptables, none",
+      "--rules: 'ipvs' is not known; write one of auto, iptables, nftables, none",
     ],
     [
       'a duration without unit',

@@ -70,10 +70,9 @@ describe('recorded listings', () => {
     const whole = recorded('1.36-nftables-05-no-endpoints.nft.json.gz').toString();
     const all = read(whole).rules;
     const count = (rules: typeof all): number =>
-      rules.reduce((sum, { chains }) => {
-        for (const chain of chains.values()) sum += 1 + chain.rules.length;
-        return sum;
-      }, 0);
+      rules
+        .flatMap(({ chains }) => [...chains.values()])
+        .reduce((sum, chain) => sum + 1 + chain.rules.length, 0);
     let before = 0;
     for (let length = 1; length < whole.trimEnd().length; length += 997) {
       const { rules, problems } = read(whole.slice(0, length));
