@@ -9,7 +9,8 @@ const layer = (name, comment, mayImport) => ({
 const MODEL = '^src/model/';
 const RXJS = 'node_modules/rxjs/';
 const NOBLE = 'node_modules/@noble/hashes/';
-const NODE = '^(node:)?(buffer|child_process|dgram|events|fs|fs/promises|https?|net|os|path|stream|timers|url|util|zlib)(/|$)';
+const NODE =
+  '^(node:)?(buffer|child_process|dgram|events|fs|fs/promises|https?|net|os|path|stream|timers|url|util|zlib)(/|$)';
 
 module.exports = {
   forbidden: [
@@ -36,7 +37,11 @@ module.exports = {
       'node_modules/(picocolors|string-width)/',
     ]),
     layer('native', 'the one door to the addon', [NODE, '^(node:)?module$']),
-    layer('lab', 'the small node in network namespaces: only the operating system', [MODEL, '^src/decode/', NODE]),
+    layer('lab', 'the small node in network namespaces: only the operating system', [
+      MODEL,
+      '^src/decode/',
+      NODE,
+    ]),
     {
       name: 'only-sources-load-the-addon',
       severity: 'error',
@@ -57,12 +62,20 @@ module.exports = {
       to: { dependencyTypes: ['core'] },
     },
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
-    { name: 'src-never-imports-test', severity: 'error', from: { path: '^src/' }, to: { path: '^test/' } },
+    {
+      name: 'src-never-imports-test',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^test/' },
+    },
     {
       name: 'only-declared-dependencies',
       severity: 'error',
       from: { path: '^src/' },
-      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['npm'] },
+      to: {
+        dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'],
+        dependencyTypesNot: ['npm'],
+      },
     },
     { name: 'everything-resolves', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],

@@ -30,6 +30,7 @@ export const SUPERSEDED = 1 << 16; // a newer connection has its tuple
 export const IN_LISTING = 1 << 17; // an undated listing has an entry of its tuple
 export const ICMP_REFUSAL = 1 << 20;
 export const TIME_AMBIGUOUS = 1 << 22; // told to whole seconds, and its tuple was used more than once in that second
+export const CT_LISTED = 1 << 23; // conntrack's claim is a listing's: the event about it may still come
 export const SAY_DUE = 1 << 21; // an answer was seen; to be said when its other copies had time to come
 
 /** Tuples of a connection in the table's words: source, destination, ports. */

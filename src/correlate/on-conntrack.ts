@@ -51,6 +51,7 @@ import {
   type Connection,
   CT_CLAIM,
   CT_ENDED,
+  CT_LISTED,
   CT_UNREPLIED,
   CT_UNTRANSLATED,
   HAS_ISN,
@@ -239,7 +240,7 @@ function onNew(state: State, row: Uint32Array, at: number, protocol: number, bit
   const { time, resolution, lateness } = momentOf(state, row, at, bits);
   state.listing.tick(row, at);
   const newest = newestOf(state, row, at, protocol);
-  if (isCopy(state, newest, row, at, time, resolution, bits)) return;
+  if (isCopy(state, newest, row, at, time, resolution, lateness, bits)) return;
   const translated = isTranslated(row, at);
   const joined = joinable(state, newest, row, at, time, resolution, lateness, translated);
   if (joined === 'ambiguous') {
@@ -276,12 +277,20 @@ function isCopy(
   at: number,
   time: number,
   resolution: number,
+  lateness: number,
   bits: number,
 ): boolean {
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
     if (c.conntrackTime === NEVER || !sameZone(c, row, at) || !sameId(c, row, at, bits)) continue;
     const translated = (c.bits & CT_CLAIM) !== 0;
     if (translated ? !sameReply(state, c, row, at) : isTranslated(row, at)) continue;
+    if ((c.bits & (CT_LISTED | CT_ENDED)) === CT_LISTED && time - lateness <= c.conntrackTime) {
+      // A listing overtook its event: they come by different ways, and an event may wait to be read.
+      c.bits &= ~CT_LISTED;
+      c.conntrackTime = time;
+      c.conntrackResolution = resolution;
+      return true;
+    }
     if (time === c.conntrackTime && resolution === c.conntrackResolution) {
       // Two events of one whole second may well be two connections: only another form of it is a copy.
       if (resolution < COARSE_NS) return true;
@@ -663,6 +672,7 @@ function onListed(
     if (!translated) return;
     admit(state, waiting);
     take(state, waiting, row, at, time, resolution, bits);
+    waiting.bits |= CT_LISTED;
     learn(state, waiting, row, at, bits);
     say(state, waiting);
     return;
@@ -677,6 +687,7 @@ function onListed(
   if (newest !== undefined) supersede(state, newest, time);
   admit(state, c);
   take(state, c, row, at, time, resolution, bits);
+  c.bits |= CT_LISTED;
   learn(state, c, row, at, bits);
   say(state, c);
 }

@@ -82,6 +82,16 @@ function reference(event: OutputEvent): string {
       case 'attribution':
       case 'close':
         return connection(event.attribution);
+      case 'direct':
+        return {
+          connection: event.direct.connection,
+          time: at(event.direct.time),
+          protocol: event.direct.protocol,
+          client: peer(event.direct.client),
+          backend: peer(event.direct.backend),
+          outcome: event.direct.outcome,
+          candidates: event.direct.candidates,
+        };
       case 'loss':
         return {
           ...pick(event.loss, ['source', 'count']),

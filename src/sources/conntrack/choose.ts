@@ -1,9 +1,8 @@
 import { catchError, NEVER, Observable, of, startWith } from 'rxjs';
 import type { InputEvent } from '../../model/event.js';
 import { PermissionError, UsageError } from '../../model/problem.js';
-import { loadAddon } from '../../native/binding.js';
 import { conntrackEvents, conntrackList } from './command.js';
-import { conntrackNetlink } from './netlink.js';
+import { conntrackNetlink, whyNoNetlink } from './netlink.js';
 
 export type ConntrackChoice = 'auto' | 'netlink' | 'events' | 'list' | 'none';
 
@@ -44,7 +43,7 @@ export function chooseConntrack(
       };
     }
     case 'auto': {
-      const addon = loadAddon().ok;
+      const addon = whyNoNetlink() === undefined;
       const events = addon ? announced(conntrackNetlink(), onOpen) : conntrackEvents({ onOpen });
       const without = (error: unknown): Observable<InputEvent> =>
         announced(goOnWithout(error), onOpen);
