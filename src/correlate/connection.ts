@@ -94,6 +94,8 @@ export class Connection {
   /** What the rules and the cluster said of the address when it began. */
   byRules: ServiceEntry | undefined;
   byCluster: ServiceEntry | undefined;
+  /** Where neither knows the port: an entry of the Service that has the address. */
+  byAddress: ServiceEntry | undefined;
   original: Traffic | undefined;
   reply: Traffic | undefined;
   /** Endpoints that got earlier transmissions of the same opening packet: `ip:port`. */

@@ -382,6 +382,22 @@ describe('conntrack', () => {
     expect(b.closed.map((c) => [c.client.port, c.timeSource])).toEqual([[50_000, 'listing']]);
     expect(b.summary.losses).toBe(1);
   });
+
+  it('that overtakes the event of the same entry is about the same connection', () => {
+    const b = seenWhole(bench(), 1_000, 500)
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 200_000_000, id: 7 })
+      .conntrack({ ...opened, event: EVENT_NEW, at: 250_000_000, id: 7 });
+    expect(b.finish().closed).toHaveLength(1);
+    expect(b.summary.connections).toMatchObject({ seen: 1, attributed: 1 });
+  });
+
+  it('is told from a later entry of the same addresses by the end of the one that it listed', () => {
+    const b = bench()
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 200_000_000, id: 7 })
+      .conntrack({ ...opened, event: EVENT_DESTROY, at: 210_000_000, id: 7 })
+      .conntrack({ ...opened, event: EVENT_NEW, at: 250_000_000, id: 7 });
+    expect(b.finish().closed).toHaveLength(2);
+  });
 });
 
 describe('what cannot be known is said with its reason', () => {

@@ -186,7 +186,7 @@ describe('conntrackNetlink, with a socket by hand', () => {
       { bytes: entry(0, 1, { destroyed: true }), waited: 0xffff_ffff },
     );
     expect(seen.rows).toEqual([
-      [EVENT_NEW, 50_001_000],
+      [EVENT_NEW, 1_000_001_000],
       [EVENT_LISTED, 0],
       [EVENT_DESTROY, 0xffff_ffff],
     ]);
@@ -203,7 +203,7 @@ describe('conntrackNetlink, with a socket by hand', () => {
       {
         source: 'netlink',
         count: 17,
-        from: 1_795_377_423_950_000_000n,
+        from: 1_795_377_423_000_000_000n,
         to: 1_795_377_425_000_000_500n,
       },
     ]);
