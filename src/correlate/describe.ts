@@ -146,10 +146,12 @@ const podRefs = new WeakMap<PodRecord, PodRef>();
 const serviceRefs = new WeakMap<ServiceEntry, ServiceRef>();
 
 function serviceOf(c: Connection): ServiceRef | undefined {
-  const entry = c.byRules ?? c.byCluster;
+  const entry = c.byRules ?? c.byCluster ?? c.byAddress;
   if (entry === undefined) return undefined;
   // Only an entry that names its Service itself is the same for every connection.
-  if (entry.service === undefined) return makeService(c, entry);
+  if (entry.service === undefined || entry === c.byAddress || entry.via === 'externalIP') {
+    return makeService(c, entry);
+  }
   let ref = serviceRefs.get(entry);
   if (ref === undefined) {
     ref = makeService(c, entry);
@@ -159,11 +161,14 @@ function serviceOf(c: Connection): ServiceRef | undefined {
 }
 
 function makeService(c: Connection, entry: ServiceEntry): ServiceRef {
-  const name = c.byRules?.service ?? c.byCluster?.service;
+  const name = c.byRules?.service ?? c.byCluster?.service ?? c.byAddress?.service;
+  // Rules do not always tell a load balancer's address from an external one; the Service does.
+  const via = entry.via === 'externalIP' ? (c.byCluster?.via ?? entry.via) : entry.via;
+  const portName = c.byAddress === undefined ? name?.portName : undefined;
   return {
     ...(name !== undefined && { namespace: name.namespace, name: name.name }),
-    ...(name?.portName !== undefined && { portName: name.portName }),
-    via: entry.via,
+    ...(portName !== undefined && { portName }),
+    via,
   };
 }
 

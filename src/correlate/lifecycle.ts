@@ -37,10 +37,26 @@ export function admit(state: State, c: Connection): void {
   const port = w[at + T_DPORT] ?? 0;
   c.byRules = state.byRules.find(w, at + T_DST, port, c.protocol);
   c.byCluster = state.byCluster.find(w, at + T_DST, port, c.protocol);
+  if (c.byRules === undefined && c.byCluster === undefined) {
+    c.byAddress =
+      state.byRules.atAddress(w, at + T_DST) ?? state.byCluster.atAddress(w, at + T_DST);
+    if (c.byAddress !== undefined) tellClosedPort(state, c, port);
+  }
   if (c.time !== NEVER) state.wake(c, Math.max(c.time, state.now) + state.boundNs);
 }
 
-/** Whether a destination belongs to a Service, by the rules or by the cluster. */
+function tellClosedPort(state: State, c: Connection, port: number): void {
+  const name = c.byAddress?.service;
+  const service = name === undefined ? 'the Service' : `${name.namespace}/${name.name}`;
+  state.notice({
+    code: 'closed-service-port',
+    ...(c.time !== NEVER && { time: state.clock.absolute(c.time) }),
+    connection: identify(state, c),
+    detail: `${clientText(state, c)} calls port ${port} of ${service}, which has no such port`,
+  });
+}
+
+/** Whether a destination belongs to a Service, by the rules or by the cluster; a cluster address on any port. */
 export function isService(
   state: State,
   words: Uint32Array,
@@ -50,7 +66,9 @@ export function isService(
 ): boolean {
   return (
     state.byRules.find(words, dst, port, protocol) !== undefined ||
-    state.byCluster.find(words, dst, port, protocol) !== undefined
+    state.byCluster.find(words, dst, port, protocol) !== undefined ||
+    state.byRules.atAddress(words, dst) !== undefined ||
+    state.byCluster.atAddress(words, dst) !== undefined
   );
 }
 

@@ -52,10 +52,11 @@ export class ServiceIndex {
     return this.entries[node];
   }
 
-  /** Whether an address is a Service's cluster address, whatever the port. */
-  isServiceAddress(words: Uint32Array, dst: number): boolean {
+  /** An entry of the Service that has this cluster address, whatever the port. */
+  atAddress(words: Uint32Array, dst: number): ServiceEntry | undefined {
     for (let i = 0; i < 4; i++) KEY[i] = words[dst + i] ?? 0;
-    return this.serviceAddresses.find(KEY, 0, 4, 0, 0, 0) >= 0;
+    const found = this.serviceAddresses.find(KEY, 0, 4, 0, 0, 0);
+    return found < 0 ? undefined : this.entries[found];
   }
 
   private isLocal(key: Uint32Array): boolean {

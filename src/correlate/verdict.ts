@@ -70,9 +70,14 @@ export function judge(state: State, c: Connection): Judgement {
   }
   const refusedByRules =
     c.byRules !== undefined && c.byRules.action !== 'dnat' && (c.bits & SAW_ANSWER) === 0;
-  if ((c.bits & SETTLED) === 0 && !(refusedByRules && (c.bits & SAW_REFUSAL) !== 0)) return j;
+  // A port that the Service does not have is refused by rules of another kind: nftables mode rejects it.
+  const closedPort = c.byAddress !== undefined && (c.bits & SAW_REFUSAL) !== 0;
+  const refused = (refusedByRules && (c.bits & SAW_REFUSAL) !== 0) || closedPort;
+  if ((c.bits & SETTLED) === 0 && !refused) return j;
   j.verdict = 'unattributed';
-  if (refusedByRules) {
+  if (closedPort) {
+    j.reason = 'filtered';
+  } else if (refusedByRules) {
     j.reason = c.byRules?.action === 'drop' ? 'filtered' : 'no-endpoints';
   } else if (state.lost(c.time - c.lateness, c.time + state.boundNs)) {
     j.reason = 'lost';
