@@ -258,6 +258,13 @@ async function* inflatePieces(
     // The callback of a write that fails does not come.
     wake();
   });
+  // Comes before the input's end where something stands behind the compressed data (padding with zeros,
+  // say), which is left alone as gzip does.
+  let ended = false;
+  gunzip.on('end', () => {
+    ended = true;
+    wake();
+  });
   const taken = (): Uint8Array[] => {
     const chunks = ready;
     ready = [];
@@ -266,7 +273,7 @@ async function* inflatePieces(
   };
   try {
     for await (const chunk of raw) {
-      for (let at = 0; at < chunk.length && failure === undefined; ) {
+      for (let at = 0; at < chunk.length && failure === undefined && !ended; ) {
         failedAt = before + at;
         const piece = chunk.subarray(at, at + sizeAt(failedAt));
         at += piece.length;
@@ -276,13 +283,12 @@ async function* inflatePieces(
         });
         yield* taken();
       }
-      if (failure !== undefined) break;
+      if (failure !== undefined || ended) break;
       before += chunk.length;
     }
-    if (failure === undefined) {
+    if (failure === undefined && !ended) {
       await new Promise<void>((done) => {
         wake = done;
-        gunzip.once('end', done);
         gunzip.end();
       });
     }

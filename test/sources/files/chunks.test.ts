@@ -115,6 +115,33 @@ test.each([1, 2, 9, 10, 11, 100, 65_536, 65_537, 300_000, PACKED.length - 9, PAC
   },
 );
 
+test.each([
+  ['a few zeros', Buffer.alloc(8)],
+  ['a block of zeros', Buffer.alloc(400_000)],
+  ['something else', Buffer.from('\u0000\u0000\u0080 and more')],
+])('what stands behind the compressed data is left alone: %s', async (_name, more) => {
+  for (const content of [LARGE, Buffer.from('hello')]) {
+    const packed = Buffer.concat([gzipSync(content), more]);
+    const bytes = new InputBytes(await fileOf(scratch.write('f', packed)));
+    const { all, problems } = await readAll(bytes);
+    expect(problems).toEqual([]);
+    expect(all.equals(content)).toBe(true);
+  }
+});
+
+test('of a compressed file with a wrong checksum all is given, and one problem', async () => {
+  for (const content of [LARGE, Buffer.from('hello'), Buffer.alloc(3_000_000, 'abc')]) {
+    const damaged = gzipSync(content);
+    damaged.writeUInt32LE(7, damaged.length - 8);
+    const bytes = new InputBytes(await fileOf(scratch.write('f', damaged)));
+    const { all, problems } = await readAll(bytes);
+    expect(problems.map(({ code, where }) => [code, where.offset])).toEqual([
+      ['gzip-damaged', content.length],
+    ]);
+    expect(all.equals(content)).toBe(true);
+  }
+});
+
 test('a compressed file that is damaged gives what comes before, and one problem', async () => {
   const damaged = Buffer.from(gzipSync(Buffer.alloc(20_000_000, 'abcdefgh')));
   for (let i = damaged.length >> 1; i < (damaged.length >> 1) + 50; i++) {
