@@ -178,24 +178,27 @@ function onOpening(
       return;
     }
   }
-  // Conntrack may have told of it before the packet came.
+  // Conntrack may have told of it before the packet came, and of the tuple's next use too: both keep their order.
+  let told: Connection | undefined;
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
-    if (opensEntry(c, row, at, time)) {
-      adopt(state, c, isn);
-      sawBefore(c, row, at, time);
-      return;
-    }
+    if (opensEntry(c, row, at, time)) told = c;
+  }
+  if (told !== undefined) {
+    adopt(state, told, isn);
+    sawBefore(told, row, at, time);
+    return;
   }
   for (
     let c = byTranslated(state, row, at, protocol);
     c !== undefined;
     c = olderTranslation(state, c, row, at)
   ) {
-    if (opensEntry(c, row, at, time)) {
-      adopt(state, c, isn);
-      claim(state, c, row, at, time);
-      return;
-    }
+    if (opensEntry(c, row, at, time)) told = c;
+  }
+  if (told !== undefined) {
+    adopt(state, told, isn);
+    claim(state, told, row, at, time);
+    return;
   }
   pairOrOpen(state, row, at, time, protocol, isn, newest);
 }

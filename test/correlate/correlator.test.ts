@@ -391,6 +391,19 @@ describe('conntrack', () => {
     expect(b.summary.connections).toMatchObject({ seen: 1, attributed: 1 });
   });
 
+  it('is not needed to tell two uses of a tuple apart whose events both came before their packets', () => {
+    const at = 1_000_000;
+    const later = 20_000_000;
+    const b = bench()
+      .conntrack({ ...opened, event: EVENT_NEW, at: at + 100_000, id: 1 })
+      .conntrack({ ...opened, event: EVENT_NEW, at: later + 100_000, id: 2, endpoint: POD_B });
+    seenWhole(seenWhole(b, at, 500), later, 900, POD_B).finish();
+    expect(b.closed.map((c) => [c.verdict, c.outcome, c.backend?.pod?.name]).sort()).toEqual([
+      ['attributed', 'established', 'a'],
+      ['attributed', 'established', 'b'],
+    ]);
+  });
+
   it('is told from a later entry of the same addresses by the end of the one that it listed', () => {
     const b = bench()
       .conntrack({ ...opened, event: EVENT_LISTED, at: 200_000_000, id: 7 })
