@@ -16,7 +16,7 @@ import { NANOS_PER_SECOND } from '../model/time.js';
 import { Clock } from './clock.js';
 import { ClusterState } from './cluster-state.js';
 import { CLOSED, type Connection, LONE } from './connection.js';
-import { classifyLone, close, runAgenda } from './lifecycle.js';
+import { classifyLone, close, explainLate, runAgenda } from './lifecycle.js';
 import { finishListings, onConntrack } from './on-conntrack.js';
 import { onPacket } from './on-packet.js';
 import { ServiceIndex } from './service-index.js';
@@ -61,6 +61,7 @@ export class Correlator {
         if (event.time !== undefined) this.advance(state.clock.relative(event.time));
         this.rules.set(key, { rules, services: event.services });
         this.indexRules();
+        if (event.time !== undefined) explainLate(state);
         if (replaced) {
           state.notice({
             code: 'rules-changed',

@@ -45,6 +45,22 @@ export function admit(state: State, c: Connection): void {
   if (c.time !== NEVER) state.wake(c, Math.max(c.time, state.now) + state.boundNs);
 }
 
+/**
+ * A rule set was read that may have been in force for a while: connections that no known rules explained
+ * are looked at with it.
+ */
+export function explainLate(state: State): void {
+  const { words } = state.table;
+  state.table.each((c) => {
+    if (c.kind !== SERVICE || c.byRules !== undefined || c.byCluster !== undefined) return;
+    const at = state.table.at(c) + ORIGINAL;
+    c.byRules = state.byRules.find(words, at + T_DST, words[at + T_DPORT] ?? 0, c.protocol);
+    if (c.byRules === undefined) return;
+    c.byAddress = undefined;
+    say(state, c);
+  });
+}
+
 function tellClosedPort(state: State, c: Connection, port: number): void {
   const name = c.byAddress?.service;
   const service = name === undefined ? 'the Service' : `${name.namespace}/${name.name}`;
