@@ -334,7 +334,6 @@ export function close(state: State, c: Connection): void {
     tellMissingCopy(state, c);
     state.out.push({ type: 'close', attribution: describe(state, c, judge(state, c)) });
   }
-  identify(state, c);
   c.kind = CLOSED;
   const keep =
     state.hasConntrack && (c.bits & CT_ENDED) === 0
