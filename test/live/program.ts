@@ -1,0 +1,120 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { EventLog } from '../support/event-log.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const DIST = join(ROOT, 'dist');
+const BUILD_INFO = join(DIST, '.tsbuildinfo');
+
+/** The program as it is installed, compiled. */
+const MAIN = join(DIST, 'main.js');
+
+/** Compiles what these tests run if it is older than its source. One at a time: test files run side by side. */
+export function buildProgram(): void {
+  if (existsSync(BUILD_INFO) && existsSync(MAIN)) {
+    const built = statSync(BUILD_INFO).mtimeMs;
+    const source = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true });
+    const newer = (name: string): boolean => statSync(name).mtimeMs > built;
+    if (!source.some((it) => it.isFile() && newer(join(it.parentPath, it.name)))) return;
+  }
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+  const { status, stdout } = spawnSync(
+    'flock',
+    // Types are checked elsewhere.
+    [join(ROOT, 'src'), process.execPath, tsc, '-p', 'tsconfig.build.json', '--noCheck'],
+    { cwd: ROOT, encoding: 'utf8' },
+  );
+  if (status !== 0) throw new Error(`the program does not compile: ${stdout}`);
+}
+
+/** One line of NDJSON as whichpod wrote it. */
+export interface Said {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+const started = new Set<Whichpod>();
+
+/** For afterEach: kills what a failed test left. */
+export async function endAll(): Promise<void> {
+  await Promise.all([...started].map((run) => run.kill()));
+}
+
+/** A process of whichpod under test with its NDJSON. */
+export class Whichpod {
+  /** Each line of stdout; `text` where it was no JSON object. */
+  readonly said = new EventLog<Said>();
+  readonly ended: Promise<Ended>;
+  readonly pid: number;
+  stderr = '';
+  private readonly complaints = new EventLog<string>();
+  private readonly child: ReturnType<typeof spawn>;
+  private exited = false;
+
+  /** `prefix` as of `lab.enter`; in a process group of its own, so that the group can be told apart. */
+  constructor(args: readonly string[], prefix: readonly string[] = []) {
+    const [command = '', ...rest] = [...prefix, process.execPath, MAIN, ...args];
+    const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    this.child = child;
+    this.pid = child.pid ?? -1;
+    started.add(this);
+    createInterface({ input: child.stdout }).on('line', (line) => this.said.push(parse(line)));
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      this.stderr += `${line}\n`;
+      this.complaints.push(line);
+    });
+    this.ended = new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (code, signal) => {
+        this.exited = true;
+        started.delete(this);
+        const end = new Error(`whichpod ended (${code ?? signal}): ${this.stderr}`);
+        this.said.fail(end);
+        this.complaints.fail(end);
+        resolve({ code, signal });
+      });
+    });
+  }
+
+  /** Resolves with the line of stderr that fits. */
+  line(fits: RegExp): Promise<string> {
+    return this.complaints.until((line) => fits.test(line));
+  }
+
+  /** Resolves when it watches. */
+  watching(): Promise<string> {
+    return this.line(/^watching /);
+  }
+
+  signal(name: NodeJS.Signals, whole: 'process' | 'group' = 'process'): void {
+    if (!this.exited) process.kill(whole === 'group' ? -this.pid : this.pid, name);
+  }
+
+  /** The reader leaves, as `head` does. */
+  closeStdout(): void {
+    this.child.stdout?.destroy();
+  }
+
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    await this.ended;
+  }
+}
+
+function parse(line: string): Said {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value === 'object' && value !== null && 'type' in value) return value as Said;
+  } catch {
+    // told by its type
+  }
+  return { type: 'text', line };
+}
