@@ -39,6 +39,13 @@ process.on('uncaughtException', (error) => {
   process.exit(EXIT.fault);
 });
 
+// Node ends with 13, and says nothing, when what is awaited here never comes.
+process.on('exit', (code) => {
+  if (code !== 13) return;
+  process.stderr.write('whichpod: ended before it was done (this is a fault in whichpod)\n');
+  process.exitCode = EXIT.fault;
+});
+
 process.exitCode = await runCli(process.argv.slice(2), processIo(), commands);
 await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
 // Whatever a library still keeps open must not keep the process.
