@@ -72,7 +72,7 @@ function buildProgram(io: Io, commands: Commands, run: Run) {
       .option('--no-cluster', 'ask no cluster: addresses instead of Pod names')
       .option(
         '--node-name <name>',
-        "this node's name in the cluster (default: $NODE_NAME, host name)",
+        "this node's name in the cluster (default: $NODE_NAME)",
       )
       .option('--duration <time>', 'end after 30s, 2m, 1h30m ...')
       .option('--count <n>', 'end after this many connections')
