@@ -293,7 +293,8 @@ function isCopy(
     }
     if (time === c.conntrackTime && resolution === c.conntrackResolution) {
       // Two events of one whole second may well be two connections: only another form of it is a copy.
-      if (resolution < COARSE_NS) return true;
+      // So may two that were read in one go, if the first one's end was told between them.
+      if (resolution < COARSE_NS && (c.bits & CT_ENDED) === 0) return true;
       continue;
     }
     if (resolution === c.conntrackResolution) continue;

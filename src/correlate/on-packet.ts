@@ -532,29 +532,27 @@ function onAnswer(
   protocol: number,
   isn: number,
 ): void {
-  for (
-    let c = byOriginalReversed(state, row, at, protocol);
-    c !== undefined;
-    c = state.table.older(c)
-  ) {
-    const fits =
-      (c.bits & HAS_ISN) !== 0
-        ? c.isn === isn
-        : c.kind !== CLOSED && time >= c.time - CLOCK_SLACK_NS;
-    if (!fits) continue;
-    if ((c.bits & HAS_ISN) === 0) adopt(state, c, isn);
-    answered(state, c, row, at, time, true);
-    return;
-  }
-  for (
-    let c = byTranslatedReversed(state, row, at, protocol);
-    c !== undefined;
-    c = olderTranslationReversed(state, c, row, at)
-  ) {
-    const fits = (c.bits & HAS_ISN) !== 0 ? c.isn === isn : c.kind !== CLOSED;
-    if (!fits) continue;
-    answered(state, c, row, at, time, false);
-    return;
+  // Whose number it answers is certain; an entry of which no packet was seen yet may be its tuple's next use.
+  for (const certain of [true, false]) {
+    for (
+      let c = byOriginalReversed(state, row, at, protocol);
+      c !== undefined;
+      c = state.table.older(c)
+    ) {
+      if (!isAnswered(c, isn, time, certain)) continue;
+      if (!certain) adopt(state, c, isn);
+      answered(state, c, row, at, time, true);
+      return;
+    }
+    for (
+      let c = byTranslatedReversed(state, row, at, protocol);
+      c !== undefined;
+      c = olderTranslationReversed(state, c, row, at)
+    ) {
+      if (!isAnswered(c, isn, time, certain)) continue;
+      answered(state, c, row, at, time, false);
+      return;
+    }
   }
   // No tuple fits. The opening packet's copy may be missing on one side: its number tells.
   let looked = 0;
@@ -570,6 +568,12 @@ function onAnswer(
     return;
   }
   openByAnswer(state, row, at, time, protocol, isn);
+}
+
+/** Whether an answer to `isn` is this connection's: by its number, or, where that is not known, by its time. */
+function isAnswered(c: Connection, isn: number, time: number, certain: boolean): boolean {
+  if ((c.bits & HAS_ISN) !== 0) return certain && c.isn === isn;
+  return !certain && c.kind !== CLOSED && time >= c.time - Math.max(c.lateness, CLOCK_SLACK_NS);
 }
 
 /** Whether an answer from an unknown address is this connection's, untranslated: same client, or the same number in it. */
@@ -722,22 +726,43 @@ function olderTranslationReversed(state: State, c: Connection, row: Uint32Array,
   );
 }
 
-/** The newest connection of any of the four tuples that a later packet may carry, and whether the client sent it. */
+/** The connection in force of any of the four tuples that a later packet may carry, and whether the client sent it. */
 function belongsTo(
   state: State,
   row: Uint32Array,
   at: number,
+  time: number,
   protocol: number,
 ): { c: Connection; fromClient: boolean } | undefined {
-  let c = byOriginal(state, row, at, protocol) ?? byTranslated(state, row, at, protocol);
+  const older = (c: Connection): Connection | undefined => state.table.older(c);
+  let c =
+    inForce(byOriginal(state, row, at, protocol), time, older) ??
+    inForce(byTranslated(state, row, at, protocol), time, (it) =>
+      olderTranslation(state, it, row, at),
+    );
   if (c !== undefined) return { c, fromClient: true };
   c =
-    byOriginalReversed(state, row, at, protocol) ?? byTranslatedReversed(state, row, at, protocol);
+    inForce(byOriginalReversed(state, row, at, protocol), time, older) ??
+    inForce(byTranslatedReversed(state, row, at, protocol), time, (it) =>
+      olderTranslationReversed(state, it, row, at),
+    );
   return c === undefined ? undefined : { c, fromClient: false };
 }
 
+/** The newest that had begun by then: conntrack may have told already of a tuple's next use. */
+function inForce(
+  newest: Connection | undefined,
+  time: number,
+  older: (c: Connection) => Connection | undefined,
+): Connection | undefined {
+  for (let c = newest; c !== undefined; c = older(c)) {
+    if (c.time <= time + CLOCK_SLACK_NS) return c;
+  }
+  return newest;
+}
+
 function onReset(state: State, row: Uint32Array, at: number, time: number, protocol: number): void {
-  const found = belongsTo(state, row, at, protocol);
+  const found = belongsTo(state, row, at, time, protocol);
   if (found === undefined || found.c.kind === CLOSED) return;
   const { c, fromClient } = found;
   if (time > c.lastSeen) c.lastSeen = time;
@@ -755,7 +780,7 @@ function onFinish(
   time: number,
   protocol: number,
 ): void {
-  const found = belongsTo(state, row, at, protocol);
+  const found = belongsTo(state, row, at, time, protocol);
   if (found === undefined || found.c.kind === CLOSED) return;
   const { c, fromClient } = found;
   if (time > c.lastSeen) c.lastSeen = time;
@@ -916,7 +941,7 @@ function onIcmpError(
   time: number,
   protocol: number,
 ): void {
-  const found = belongsTo(state, row, at, protocol);
+  const found = belongsTo(state, row, at, time, protocol);
   if (found === undefined || found.c.kind === CLOSED || !found.fromClient) return;
   const { c } = found;
   const flags = row[at + P_FLAGS] ?? 0;

@@ -391,25 +391,56 @@ describe('conntrack', () => {
     expect(b.summary.connections).toMatchObject({ seen: 1, attributed: 1 });
   });
 
-  it('is not needed to tell two uses of a tuple apart whose events both came before their packets', () => {
-    const at = 1_000_000;
-    const later = 20_000_000;
-    const b = bench()
-      .conntrack({ ...opened, event: EVENT_NEW, at: at + 100_000, id: 1 })
-      .conntrack({ ...opened, event: EVENT_NEW, at: later + 100_000, id: 2, endpoint: POD_B });
-    seenWhole(seenWhole(b, at, 500), later, 900, POD_B).finish();
-    expect(b.closed.map((c) => [c.verdict, c.outcome, c.backend?.pod?.name]).sort()).toEqual([
-      ['attributed', 'established', 'a'],
-      ['attributed', 'established', 'b'],
-    ]);
-  });
-
   it('is told from a later entry of the same addresses by the end of the one that it listed', () => {
     const b = bench()
       .conntrack({ ...opened, event: EVENT_LISTED, at: 200_000_000, id: 7 })
       .conntrack({ ...opened, event: EVENT_DESTROY, at: 210_000_000, id: 7 })
       .conntrack({ ...opened, event: EVENT_NEW, at: 250_000_000, id: 7 });
     expect(b.finish().closed).toHaveLength(2);
+  });
+});
+
+describe('events that are read late, several in one go', () => {
+  const told = { from: CLIENT, to: VIP, endpoint: POD_A, id: 1 };
+  const outcomes = (b: Bench): unknown[] =>
+    b.closed.map((c) => [c.verdict, c.outcome, c.backend?.pod?.name]).sort();
+
+  it('find their packets in order when these come after them', () => {
+    const b = bench()
+      .conntrack({ ...told, event: EVENT_NEW, at: 1_100_000 })
+      .conntrack({ ...told, event: EVENT_NEW, at: 20_100_000, endpoint: POD_B });
+    seenWhole(seenWhole(b, 1_000_000, 500), 20_000_000, 900, POD_B).finish();
+    expect(outcomes(b)).toEqual([
+      ['attributed', 'established', 'a'],
+      ['attributed', 'established', 'b'],
+    ]);
+  });
+
+  it('are two connections, not one told twice, when the first one ended between them', () => {
+    const at = 90_000_000;
+    const b = bench()
+      .conntrack({ ...told, event: EVENT_NEW, at })
+      .conntrack({ ...told, event: EVENT_DESTROY, at })
+      .conntrack({ ...told, event: EVENT_NEW, at });
+    seenWhole(seenWhole(b, 1_000_000, 500), 20_000_000, 900).finish();
+    expect(outcomes(b)).toEqual([
+      ['attributed', 'established', 'a'],
+      ['attributed', 'established', 'a'],
+    ]);
+  });
+
+  it('do not take the end of an earlier use of their tuple for theirs', () => {
+    const b = seenWhole(bench(), 1_000_000, 500)
+      .conntrack({ ...told, event: EVENT_NEW, at: 90_000_000 })
+      .conntrack({ ...told, event: EVENT_NEW, at: 90_000_000, id: 2, endpoint: POD_B })
+      .packet({ at: 2_000_000, from: CLIENT, to: VIP, flags: TCP_RST })
+      .packet({ at: 80_000_000, from: CLIENT, to: VIP, seq: 900, print: 900, on: 'veth-c' })
+      .packet({ at: 80_000_020, from: POD_B, to: CLIENT, flags: TCP_RST | TCP_ACK, ack: 901 })
+      .finish();
+    expect(outcomes(b)).toEqual([
+      ['attributed', 'refused', 'b'],
+      ['attributed', 'reset', 'a'],
+    ]);
   });
 });
 
