@@ -23,6 +23,8 @@ const PER_SECOND = 6;
 const WATCHING = /^watching /;
 /** A child that does not end within this time after it was asked to is killed. */
 const CHILD_END_MS = 5_000;
+/** After the last answer `live` has its last word in less than this. */
+const LAST_WORDS_MS = 10_000;
 
 const RECORDING = fileURLToPath(new URL('../../pcaps/tutorial', import.meta.url));
 const PROGRAM = fileURLToPath(new URL('../main.js', import.meta.url));
@@ -54,6 +56,7 @@ export async function run(request: DemoRequest, io: Io): Promise<number> {
 
 /** Runs `live` inside the node, sends requests, and holds what it says against what the Pods answered. */
 async function watch(lab: Lab, request: DemoRequest, io: Io): Promise<number> {
+  if (io.signal.aborted) return EXIT.interrupted;
   const count = request.count ?? DEFAULT_REQUESTS;
   const folder = await mkdtemp(join(tmpdir(), 'whichpod-demo-'));
   const shown = new Shown(request.output, io, 'wait');
@@ -71,22 +74,31 @@ async function watch(lab: Lab, request: DemoRequest, io: Io): Promise<number> {
     io.stderr.write(
       `The same, for every request, as it happens: whichpod live on this node, ${count} requests\n\n`,
     );
-    let truth: readonly TruthRow[] = [];
-    if (!io.signal.aborted) {
-      truth = await lab.request({
-        from: TUTORIAL_CLIENT,
-        to: 'default/nginx',
-        count,
-        perSecond: PER_SECOND,
-      });
-    }
+    // When the end is asked for, the requests end with the lab.
+    const traffic = { from: TUTORIAL_CLIENT, to: 'default/nginx', count, perSecond: PER_SECOND };
+    const truth = await unlessAborted(() => lab.request(traffic), io.signal);
+    const late = setTimeout(() => void node.stop(), LAST_WORDS_MS);
     await node.ended;
+    clearTimeout(late);
     const code = await shown.end();
-    return io.signal.aborted ? EXIT.interrupted : agrees(truth, said, io) ? code : EXIT.found;
+    if (truth === undefined) return EXIT.interrupted;
+    return agrees(truth, said, io) ? code : EXIT.found;
   } finally {
     await node.stop();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** What the work gives, or `undefined` as soon as the end is asked for; the work is then left alone. */
+function unlessAborted<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      resolve(undefined);
+      return;
+    }
+    signal.addEventListener('abort', () => resolve(undefined), { once: true });
+    work().then(resolve, reject);
+  });
 }
 
 /** Every answer names the Pod that gave it: whether whichpod named the same. */
@@ -145,7 +157,11 @@ class LiveInNode {
       ...['--objects', this.objects, '-o', 'ndjson', '--count', String(this.count)],
     ];
     // The channel is for its closing alone: it tells the child of our end even if we are killed.
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      // Not in the terminal's group: a Ctrl-C that it hears twice would end it without its last words.
+      detached: true,
+    });
     this.child = child;
     const end = (): void => this.settle();
     child.once('error', (error) => {
@@ -153,7 +169,9 @@ class LiveInNode {
       end();
     });
     child.once('close', end);
-    this.io.signal.addEventListener('abort', () => void this.stop(), { once: true });
+    const { signal } = this.io;
+    if (signal.aborted) void this.stop();
+    else signal.addEventListener('abort', () => void this.stop(), { once: true });
     const { stdout, stderr } = child;
     if (stdout === null || stderr === null) throw new Error('no pipes from a child'); // not with this stdio
     createInterface({ input: stdout }).on('line', (line) => {

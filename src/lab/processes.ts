@@ -25,6 +25,8 @@ export class Processes {
     const child = spawn(program, rest, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: environment(),
+      // Not in the terminal's group: on Ctrl-C whoever has the lab ends it in order.
+      detached: true,
       ...(cwd === undefined ? {} : { cwd }),
     });
     this.#running.add(child);

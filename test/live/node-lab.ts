@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLab, type Lab } from '../../src/lab/lab.js';
@@ -79,6 +79,8 @@ export async function createNodeLab(
 ): Promise<NodeLab> {
   const lab = await createLab({ ...OPTIONS, ...shape });
   const objects = await mkdtemp(join(tmpdir(), 'whichpod-live-test-'));
+  // For whoever live is to be run as.
+  await chmod(objects, 0o755);
   const close = async (): Promise<void> => {
     await lab.close();
     await rm(objects, { recursive: true, force: true });

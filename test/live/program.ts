@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -41,6 +41,22 @@ export interface Ended {
   readonly signal: NodeJS.Signals | null;
 }
 
+const MARK = 'WHICHPOD_TEST_RUN';
+let marks = 0;
+
+/** Commands of the processes that came of a run and have not ended. */
+export function processesOf(run: Whichpod): string[] {
+  return readdirSync('/proc').flatMap((pid) => {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
+      if (!environment.includes(`${MARK}=${run.mark}`)) return [];
+      return [readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').slice(0, 200)];
+    } catch {
+      return []; // not a process, or it has ended
+    }
+  });
+}
+
 const started = new Set<Whichpod>();
 
 /** For afterEach: kills what a failed test left. */
@@ -54,6 +70,8 @@ export class Whichpod {
   readonly said = new EventLog<Said>();
   readonly ended: Promise<Ended>;
   readonly pid: number;
+  /** In the environment of this process and all that come of it, and of nobody else. */
+  readonly mark = `${process.pid}.${++marks}`;
   stderr = '';
   private readonly complaints = new EventLog<string>();
   private readonly child: ReturnType<typeof spawn>;
@@ -62,7 +80,11 @@ export class Whichpod {
   /** `prefix` as of `lab.enter`; in a process group of its own, so that the group can be told apart. */
   constructor(args: readonly string[], prefix: readonly string[] = []) {
     const [command = '', ...rest] = [...prefix, process.execPath, MAIN, ...args];
-    const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn(command, rest, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      env: { ...process.env, [MARK]: this.mark },
+    });
     this.child = child;
     this.pid = child.pid ?? -1;
     started.add(this);
