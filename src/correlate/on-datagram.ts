@@ -1,0 +1,187 @@
+import {
+  P_DPORT,
+  P_DST,
+  P_INTERFACE,
+  P_IPID,
+  P_LATENESS,
+  P_PRINT,
+  P_RESOLUTION,
+  P_SPORT,
+  P_SRC,
+  UDP,
+} from '../model/packet.js';
+import { betterTime, claim } from './claim.js';
+import {
+  BY_CONNTRACK,
+  BY_PACKETS,
+  CLOSED,
+  type Connection,
+  CT_CLAIM,
+  CT_ENDED,
+  IN_LISTING,
+  NEVER,
+  ORIGINAL,
+  PK_CLAIM,
+  SAW_ANSWER,
+  SAW_PRE,
+  SERVICE,
+  T_DPORT,
+  T_DST,
+  T_SPORT,
+  T_SRC,
+} from './connection.js';
+import { admit, isService, listingHas, saySoon, supersede } from './lifecycle.js';
+import { answerCameBy } from './on-answer.js';
+import { pairOrOpen } from './on-opening.js';
+import { findTwin } from './pairing.js';
+import {
+  byOriginal,
+  byOriginalReversed,
+  byTranslated,
+  byTranslatedReversed,
+  formatEndpointOf,
+} from './row-tuples.js';
+import type { State } from './state.js';
+import { endpointText } from './verdict.js';
+import { CLOCK_SLACK_NS } from './windows.js';
+
+/** A UDP datagram in either direction, on either side. */
+export function onDatagram(state: State, row: Uint32Array, at: number, time: number): void {
+  const newest = byOriginal(state, row, at, UDP);
+  if (newest !== undefined && flows(state, newest, time)) {
+    datagramSent(state, newest, row, at, time);
+    return;
+  }
+  const after = byTranslated(state, row, at, UDP);
+  if (after !== undefined && flows(state, after, time)) {
+    if ((after.bits & PK_CLAIM) === 0 || time >= after.lastPost) claim(state, after, row, at, time);
+    return;
+  }
+  let c = byOriginalReversed(state, row, at, UDP);
+  let before = true;
+  if (c === undefined || !flows(state, c, time)) {
+    c = byTranslatedReversed(state, row, at, UDP);
+    before = false;
+  }
+  if (c !== undefined && flows(state, c, time)) {
+    const news = (c.bits & SAW_ANSWER) === 0;
+    c.bits |= SAW_ANSWER;
+    if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
+    if (c.answerTime === NEVER && c.firstSent !== NEVER && time >= c.firstSent) {
+      c.answerTime = time;
+      c.answeredBefore = before;
+    }
+    if (time > c.lastSeen) c.lastSeen = time;
+    if (news) saySoon(state, c);
+    return;
+  }
+  if (fromService(state, row, at)) return;
+  pairOrOpenDatagram(state, row, at, time, newest);
+}
+
+/** An answer from a Service's address whose question was not seen opens nothing. */
+function fromService(state: State, row: Uint32Array, at: number): boolean {
+  return (
+    isService(state, row, at + P_SRC, row[at + P_SPORT] ?? 0, UDP) &&
+    !isService(state, row, at + P_DST, row[at + P_DPORT] ?? 0, UDP)
+  );
+}
+
+/** Whether a flow goes on at a moment. */
+function flows(state: State, c: Connection, time: number): boolean {
+  if (c.kind === CLOSED) return false;
+  if (c.endTime !== NEVER) return time <= c.endTime;
+  if ((c.bits & (CT_CLAIM | CT_ENDED)) === CT_CLAIM) return true;
+  const idle = (c.bits & SAW_ANSWER) !== 0 ? state.udpAnsweredIdleNs : state.udpIdleNs;
+  return time <= c.lastSeen + idle;
+}
+
+function datagramSent(
+  state: State,
+  c: Connection,
+  row: Uint32Array,
+  at: number,
+  time: number,
+): void {
+  const print = row[at + P_PRINT] ?? 0;
+  const resolution = row[at + P_RESOLUTION] ?? 1;
+  if ((c.bits & SAW_PRE) === 0) {
+    c.bits |= SAW_PRE;
+    c.interfaceIn = row[at + P_INTERFACE] ?? 0;
+    if (c.conntrackTime !== NEVER && time <= c.conntrackTime + CLOCK_SLACK_NS) {
+      betterTime(c, time, resolution, row[at + P_LATENESS] ?? 0);
+    }
+  } else if (time <= c.time + c.resolution && resolution < c.resolution) {
+    betterTime(c, time, resolution, row[at + P_LATENESS] ?? 0);
+  }
+  if (print !== c.print) {
+    c.oldPrint = c.print;
+    c.print = print;
+    state.table.setSequence(c, print);
+  }
+  c.ipid = row[at + P_IPID] ?? 0;
+  if (time > c.lastSent) c.lastSent = time;
+  if (time > c.lastSeen) c.lastSeen = time;
+}
+
+function pairOrOpenDatagram(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  newest: Connection | undefined,
+): void {
+  const print = row[at + P_PRINT] ?? 0;
+  const toService = isService(state, row, at + P_DST, row[at + P_DPORT] ?? 0, UDP);
+  const twin = findTwin(state, row, at, time, UDP, print, toService);
+  if (twin !== undefined && twin.kind === SERVICE && movedOn(state, twin, row, at)) {
+    // The flow's datagrams appear at another endpoint: a new flow began with this datagram.
+    const began = openAgain(state, twin, time);
+    claim(state, began, row, at, time);
+    return;
+  }
+  pairOrOpen(state, row, at, time, UDP, print, newest);
+}
+
+/** Whether a flow that was seen at one endpoint is now seen at another. */
+function movedOn(state: State, c: Connection, row: Uint32Array, at: number): boolean {
+  if ((c.bits & PK_CLAIM) === 0) {
+    return (
+      (c.bits & CT_ENDED) !== 0 &&
+      endpointText(state, c, BY_CONNTRACK) !== formatEndpointOf(row, at, c.family)
+    );
+  }
+  return endpointText(state, c, BY_PACKETS) !== formatEndpointOf(row, at, c.family);
+}
+
+/** Ends a flow just before its last datagram and opens the next one with it. */
+function openAgain(state: State, c: Connection, time: number): Connection {
+  const { table } = state;
+  const w = table.words;
+  const from = table.at(c) + ORIGINAL;
+  const next = table.open(
+    w,
+    from + T_SRC,
+    from + T_DST,
+    w[from + T_SPORT] ?? 0,
+    w[from + T_DPORT] ?? 0,
+    UDP,
+    c.family,
+  );
+  next.time = c.lastSent === NEVER ? time : c.lastSent;
+  next.resolution = c.resolution;
+  next.lateness = c.lateness;
+  next.lastSent = next.time;
+  next.firstSent = next.time;
+  next.lastSeen = time;
+  next.print = c.print;
+  next.oldPrint = c.print;
+  next.ipid = c.ipid;
+  next.interfaceIn = c.interfaceIn;
+  next.bits |= SAW_PRE;
+  table.setSequence(next, c.print);
+  if (listingHas(state, next)) next.bits |= IN_LISTING;
+  admit(state, next);
+  supersede(state, c, next.time - 1);
+  return next;
+}

@@ -1,0 +1,134 @@
+import { C_BITS, C_ODPORT, C_ODST, C_OSPORT, C_OSRC, C_PROTOCOL } from '../model/conntrack.js';
+import {
+  CLOSED,
+  type Connection,
+  CT_CLAIM,
+  CT_LISTED,
+  CT_UNTRANSLATED,
+  NEVER,
+  PK_CLAIM,
+  SERVICE,
+} from './connection.js';
+import { clientText, identify } from './describe.js';
+import {
+  agrees,
+  holder,
+  isTranslated,
+  KERNEL_NS,
+  momentOf,
+  newestOf,
+  sameReply,
+  sameZone,
+} from './entries.js';
+import { learn, openEntry, take } from './entry-facts.js';
+import { admit, say, supersede } from './lifecycle.js';
+import type { State } from './state.js';
+
+/** Entries of undated listings that no event told of: each speaks for the newest connection of its tuple. */
+export function finishListings(state: State): void {
+  const { words } = state.listing.rows;
+  for (const at of state.listing.ticked()) {
+    const protocol = words[at + C_PROTOCOL] ?? 0;
+    const c = newestOf(state, words, at, protocol);
+    if (c !== undefined && c.kind === SERVICE && sameReply(state, c, words, at)) {
+      learn(state, c, words, at, words[at + C_BITS] ?? 0);
+      say(state, c);
+    }
+  }
+  for (const at of state.listing.left()) {
+    const protocol = words[at + C_PROTOCOL] ?? 0;
+    const bits = words[at + C_BITS] ?? 0;
+    const c = newestOf(state, words, at, protocol);
+    if (c !== undefined) {
+      if (c.kind === CLOSED || (c.bits & CT_CLAIM) !== 0 || !isTranslated(words, at)) continue;
+      if ((c.bits & PK_CLAIM) !== 0 && !agrees(state, c, words, at)) {
+        state.notice({
+          code: 'listing-of-another-time',
+          connection: identify(state, c),
+          detail: `the listing has another endpoint for ${clientText(state, c)}: it was made before or after this connection, and does not say when`,
+        });
+        continue;
+      }
+      take(state, c, words, at, NEVER, 1, bits);
+      learn(state, c, words, at, bits);
+      say(state, c);
+      continue;
+    }
+    if (!isTranslated(words, at)) {
+      // Nobody told when it was open, so its destination is judged as of now.
+      const lone = openEntry(state, words, at, protocol, NEVER, 1, 0, 'listing');
+      state.table.release(lone);
+      state.other++;
+      continue;
+    }
+    const opened = openEntry(state, words, at, protocol, NEVER, 1, 0, 'listing');
+    admit(state, opened);
+    take(state, opened, words, at, NEVER, 1, bits);
+    learn(state, opened, words, at, bits);
+    say(state, opened);
+  }
+}
+
+/** An entry of a listing whose time is known. */
+export function onListed(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  protocol: number,
+  bits: number,
+): void {
+  const { time, resolution, lateness } = momentOf(state, row, at, bits);
+  const held = holder(state, row, at, protocol, bits);
+  if (held !== undefined) {
+    if (held.kind !== CLOSED) {
+      learn(state, held, row, at, bits);
+      say(state, held);
+    }
+    return;
+  }
+  const newest = newestOf(state, row, at, protocol);
+  if (newest !== undefined && sameReply(state, newest, row, at) && newest.kind === CLOSED) return;
+  const { old } = state;
+  const sport = row[at + C_OSPORT] ?? 0;
+  const dport = row[at + C_ODPORT] ?? 0;
+  if (old.find(row, at + C_OSRC, at + C_ODST, sport, dport, protocol) >= 0) return;
+  const translated = isTranslated(row, at);
+  const waiting = listedFor(state, newest, row, at, time);
+  if (waiting !== undefined) {
+    if (!translated) return;
+    admit(state, waiting);
+    take(state, waiting, row, at, time, resolution, bits);
+    waiting.bits |= CT_LISTED;
+    learn(state, waiting, row, at, bits);
+    say(state, waiting);
+    return;
+  }
+  if (state.firstListingIsOld && state.losses === 0) {
+    old.set(row, at + C_OSRC, at + C_ODST, sport, dport, protocol, 1);
+    if (translated) state.existing++;
+    return;
+  }
+  if (!translated) return;
+  const c = openEntry(state, row, at, protocol, time, resolution, lateness, 'listing');
+  if (newest !== undefined) supersede(state, newest, time);
+  admit(state, c);
+  take(state, c, row, at, time, resolution, bits);
+  c.bits |= CT_LISTED;
+  learn(state, c, row, at, bits);
+  say(state, c);
+}
+
+/** The newest connection of the tuple that packets opened before the listing and that conntrack has not told of. */
+function listedFor(
+  state: State,
+  newest: Connection | undefined,
+  row: Uint32Array,
+  at: number,
+  time: number,
+): Connection | undefined {
+  if (newest === undefined || newest.kind === CLOSED || newest.lastSent === NEVER) return undefined;
+  if ((newest.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0) return undefined;
+  if (newest.time > time + KERNEL_NS || !sameZone(newest, row, at)) return undefined;
+  if ((newest.bits & PK_CLAIM) !== 0 && !agrees(state, newest, row, at)) return undefined;
+  return newest;
+}

@@ -1,0 +1,204 @@
+import { C_ID, C_ODPORT, C_ODST, HAS_ID } from '../model/conntrack.js';
+import { UDP } from '../model/packet.js';
+import {
+  CLOSED,
+  type Connection,
+  CT_CLAIM,
+  CT_ENDED,
+  CT_LISTED,
+  CT_UNTRANSLATED,
+  LONE,
+  NEVER,
+  PK_CLAIM,
+  SAW_ANSWER,
+  TIME_AMBIGUOUS,
+} from './connection.js';
+import { clientText } from './describe.js';
+import {
+  agrees,
+  COARSE_NS,
+  FIRST_DATAGRAM_NS,
+  isTranslated,
+  KERNEL_NS,
+  momentOf,
+  newestOf,
+  sameId,
+  sameReply,
+  sameZone,
+} from './entries.js';
+import { learn, openEntry, take } from './entry-facts.js';
+import { admit, isService, say, supersede } from './lifecycle.js';
+import { LIMITS, type State } from './state.js';
+
+export function onNew(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  protocol: number,
+  bits: number,
+): void {
+  const { time, resolution, lateness } = momentOf(state, row, at, bits);
+  state.listing.tick(row, at);
+  const newest = newestOf(state, row, at, protocol);
+  if (isCopy(state, newest, row, at, time, resolution, lateness, bits)) return;
+  const translated = isTranslated(row, at);
+  const joined = joinable(state, newest, row, at, time, resolution, lateness, translated);
+  if (joined === 'ambiguous') {
+    state.notice({
+      code: 'conntrack-time-too-coarse',
+      time: state.clock.absolute(time),
+      detail: `conntrack told of ${newest === undefined ? 'a connection' : clientText(state, newest)} to the whole second only, and its addresses were used more than once in that second: not joined to any of them`,
+    });
+    return;
+  }
+  const c = joined ?? begin(state, row, at, protocol, time, resolution, lateness, newest);
+  c.conntrackTime = time;
+  c.conntrackResolution = resolution;
+  if (translated) {
+    admit(state, c);
+    take(state, c, row, at, time, resolution, bits);
+  } else {
+    c.bits |= CT_UNTRANSLATED;
+    if ((bits & HAS_ID) !== 0) c.conntrackId = row[at + C_ID] ?? 0;
+    if (c.kind === LONE) {
+      if (isService(state, row, at + C_ODST, row[at + C_ODPORT] ?? 0, protocol)) admit(state, c);
+      else state.wake(c, state.now + LIMITS.LONE_NS);
+    }
+  }
+  learn(state, c, row, at, bits);
+  say(state, c);
+}
+
+/** Whether this NEW was told before: the same event in another form, or the same file named twice. */
+function isCopy(
+  state: State,
+  newest: Connection | undefined,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  resolution: number,
+  lateness: number,
+  bits: number,
+): boolean {
+  for (let c = newest; c !== undefined; c = state.table.older(c)) {
+    if (c.conntrackTime === NEVER || !sameZone(c, row, at) || !sameId(c, row, at, bits)) continue;
+    const translated = (c.bits & CT_CLAIM) !== 0;
+    if (translated ? !sameReply(state, c, row, at) : isTranslated(row, at)) continue;
+    if ((c.bits & (CT_LISTED | CT_ENDED)) === CT_LISTED && time - lateness <= c.conntrackTime) {
+      // A listing overtook its event: they come by different ways, and an event may wait to be read.
+      c.bits &= ~CT_LISTED;
+      c.conntrackTime = time;
+      c.conntrackResolution = resolution;
+      return true;
+    }
+    if (time === c.conntrackTime && resolution === c.conntrackResolution) {
+      // Two events of one whole second may well be two connections: only another form of it is a copy.
+      // So may two that were read in one go, if the first one's end was told between them.
+      if (resolution < COARSE_NS && (c.bits & CT_ENDED) === 0) return true;
+      continue;
+    }
+    if (resolution === c.conntrackResolution) continue;
+    // One of the two is cut to whole seconds: a copy if the finer one lies within the coarser one's second.
+    const coarse = resolution > c.conntrackResolution ? time : c.conntrackTime;
+    const fine = resolution > c.conntrackResolution ? c.conntrackTime : time;
+    const width = Math.max(resolution, c.conntrackResolution);
+    if (fine >= coarse - FIRST_DATAGRAM_NS && fine < coarse + width + FIRST_DATAGRAM_NS)
+      return true;
+  }
+  return false;
+}
+
+/**
+ * The connection, opened by a packet, whose entry this is. Several may fit when a tuple is used again
+ * within the report's lateness: one whose translated packet names the same endpoint comes first, then
+ * the first that was answered, then the last. With times of whole seconds that is not enough to tell.
+ */
+function joinable(
+  state: State,
+  newest: Connection | undefined,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  resolution: number,
+  lateness: number,
+  translated: boolean,
+): Connection | 'ambiguous' | undefined {
+  let best: Connection | undefined;
+  let bestRank = -1;
+  let fitting = 0;
+  let disagreeing: Connection | undefined;
+  for (let c = newest; c !== undefined; c = state.table.older(c)) {
+    if (c.kind === CLOSED || (c.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0) continue;
+    if (!sameZone(c, row, at) || c.lastSent === NEVER) continue;
+    const latest = time + (resolution >= COARSE_NS ? resolution : 0) + KERNEL_NS;
+    if (c.time - c.lateness > latest) continue;
+    if (time - lateness > c.lastSent + c.resolution + FIRST_DATAGRAM_NS) continue;
+    fitting++;
+    let rank = 0;
+    if ((c.bits & PK_CLAIM) !== 0) {
+      if (!translated || !agrees(state, c, row, at)) {
+        disagreeing ??= c;
+        continue;
+      }
+      rank = 2;
+    } else if ((c.bits & SAW_ANSWER) !== 0) {
+      rank = 1;
+    }
+    // The chain runs from new to old: equal rank goes to the older one if it was surely open.
+    if (rank > bestRank || (rank === bestRank && rank > 0)) {
+      best = c;
+      bestRank = rank;
+    }
+  }
+  if (resolution >= COARSE_NS && fitting > 1 && bestRank < 2) return 'ambiguous';
+  if (best !== undefined) return best;
+  // The only one that fits shows another endpoint: that is a contradiction to be told, unless it was sent again.
+  return fitting === 1 ? disagreeing : undefined;
+}
+
+/** A connection that conntrack tells of first. */
+function begin(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  protocol: number,
+  time: number,
+  resolution: number,
+  lateness: number,
+  newest: Connection | undefined,
+): Connection {
+  const c = openEntry(state, row, at, protocol, time, resolution, lateness, 'conntrack');
+  if (newest !== undefined) {
+    // A flow's first datagram was taken for the old flow's, whose end was told too late to know better.
+    const sent = newest.lastSent;
+    const first = time - FIRST_DATAGRAM_NS;
+    if (
+      protocol === UDP &&
+      resolution < COARSE_NS &&
+      sent !== NEVER &&
+      sent >= first &&
+      sent <= time &&
+      sent > newest.time
+    ) {
+      c.time = sent;
+      c.resolution = newest.resolution;
+      c.lateness = newest.lateness;
+      c.timeSource = 'packet';
+      c.lastSent = sent;
+      c.firstSent = sent;
+      c.interfaceIn = newest.interfaceIn;
+    }
+    if (resolution >= COARSE_NS && newest.conntrackTime === time) {
+      newest.bits |= TIME_AMBIGUOUS;
+      c.bits |= TIME_AMBIGUOUS;
+      say(state, newest);
+      state.notice({
+        code: 'reused-within-time-resolution',
+        time: state.clock.absolute(time),
+        detail: `${clientText(state, newest)} used the same addresses more than once in this second; conntrack's XML tells times to the second, so which request belongs to which of these connections cannot be said`,
+      });
+    }
+    supersede(state, newest, time);
+  }
+  return c;
+}

@@ -1,0 +1,210 @@
+import {
+  DIRECTION_IN,
+  DIRECTION_OTHER_HOST,
+  P_DIRECTION,
+  P_DPORT,
+  P_DST,
+  P_FAMILY,
+  P_INTERFACE,
+  P_IPID,
+  P_LATENESS,
+  P_PRINT,
+  P_RESOLUTION,
+  P_SEQ,
+  P_SPORT,
+  P_SRC,
+  UDP,
+} from '../model/packet.js';
+import { absorb, betterTime, claim } from './claim.js';
+import {
+  CLOSED,
+  type Connection,
+  HAS_ISN,
+  IN_LISTING,
+  LONE,
+  NEVER,
+  SAW_PRE,
+} from './connection.js';
+import { admit, isService, listingHas, supersede } from './lifecycle.js';
+import { findTwin } from './pairing.js';
+import { byOriginal, byTranslated, olderTranslation } from './row-tuples.js';
+import { LIMITS, type State } from './state.js';
+import { CLOCK_SLACK_NS, RESEND_NS } from './windows.js';
+
+/** A SYN or an INIT, before or after translation. */
+export function onOpening(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  protocol: number,
+): void {
+  const isn = row[at + P_SEQ] ?? 0;
+  const newest = byOriginal(state, row, at, protocol);
+  for (let c = newest; c !== undefined; c = state.table.older(c)) {
+    if ((c.bits & HAS_ISN) !== 0 && c.isn === isn && plausible(c, time)) {
+      sawBefore(c, row, at, time);
+      return;
+    }
+  }
+  for (
+    let c = byTranslated(state, row, at, protocol);
+    c !== undefined;
+    c = olderTranslation(state, c, row, at)
+  ) {
+    if ((c.bits & HAS_ISN) !== 0 && c.isn === isn && plausible(c, time)) {
+      claim(state, c, row, at, time);
+      return;
+    }
+  }
+  // Conntrack may have told of it before the packet came, and of the tuple's next use too: both keep their order.
+  let told: Connection | undefined;
+  for (let c = newest; c !== undefined; c = state.table.older(c)) {
+    if (opensEntry(c, row, at, time)) told = c;
+  }
+  if (told !== undefined) {
+    adopt(state, told, isn);
+    sawBefore(told, row, at, time);
+    return;
+  }
+  for (
+    let c = byTranslated(state, row, at, protocol);
+    c !== undefined;
+    c = olderTranslation(state, c, row, at)
+  ) {
+    if (opensEntry(c, row, at, time)) told = c;
+  }
+  if (told !== undefined) {
+    adopt(state, told, isn);
+    claim(state, told, row, at, time);
+    return;
+  }
+  pairOrOpen(state, row, at, time, protocol, isn, newest);
+}
+
+/** A packet with no known tuple: the other side of one that was seen, or a new connection. */
+export function pairOrOpen(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  protocol: number,
+  sequence: number,
+  newest: Connection | undefined,
+): void {
+  const toService = isService(state, row, at + P_DST, row[at + P_DPORT] ?? 0, protocol);
+  const twin = findTwin(state, row, at, time, protocol, sequence, toService);
+  if (twin !== undefined && twin.kind !== LONE) {
+    claim(state, twin, row, at, time);
+    return;
+  }
+  if (twin !== undefined && !toService && !isBefore(row, at, time, twin)) {
+    // Two addresses for one packet and no Service that we know: the earlier sight is the client's.
+    admit(state, twin);
+    claim(state, twin, row, at, time);
+    return;
+  }
+  const c = open(state, row, at, time, protocol, sequence);
+  if (newest !== undefined) supersede(state, newest, time);
+  if (toService || twin !== undefined) admit(state, c);
+  if (twin !== undefined) absorb(state, c, twin);
+  else if (c.kind === LONE) state.wake(c, time + LIMITS.LONE_NS);
+}
+
+/** Whether this sight of a packet is the one before translation, when only order and direction can tell. */
+function isBefore(row: Uint32Array, at: number, time: number, twin: Connection): boolean {
+  if (time !== twin.time) return time < twin.time;
+  const direction = row[at + P_DIRECTION] ?? 0;
+  return direction === DIRECTION_IN || direction === DIRECTION_OTHER_HOST;
+}
+
+function open(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  protocol: number,
+  sequence: number,
+): Connection {
+  const c = state.table.open(
+    row,
+    at + P_SRC,
+    at + P_DST,
+    row[at + P_SPORT] ?? 0,
+    row[at + P_DPORT] ?? 0,
+    protocol,
+    row[at + P_FAMILY] ?? 4,
+  );
+  c.time = time;
+  c.resolution = row[at + P_RESOLUTION] ?? 1;
+  c.lateness = row[at + P_LATENESS] ?? 0;
+  c.timeSource = 'packet';
+  c.isn = sequence;
+  c.bits |= SAW_PRE | (protocol === UDP ? 0 : HAS_ISN);
+  c.print = row[at + P_PRINT] ?? 0;
+  c.oldPrint = c.print;
+  c.ipid = row[at + P_IPID] ?? 0;
+  c.lastSent = time;
+  c.firstSent = time;
+  c.lastSeen = time;
+  c.interfaceIn = row[at + P_INTERFACE] ?? 0;
+  state.table.setSequence(c, sequence);
+  if (listingHas(state, c)) c.bits |= IN_LISTING;
+  return c;
+}
+
+/** Whether a packet can belong to a connection at all: not to one that had ended for good before. */
+function plausible(c: Connection, time: number): boolean {
+  return c.endTime === NEVER || time <= c.endTime + LIMITS.LINGER_NS || c.kind !== CLOSED;
+}
+
+/** Whether a connection that conntrack told of, and whose opening packet was not seen, began with this packet. */
+function opensEntry(c: Connection, row: Uint32Array, at: number, time: number): boolean {
+  if ((c.bits & HAS_ISN) !== 0 || c.kind === CLOSED || c.conntrackTime === NEVER) return false;
+  // The packet comes first; its report is late by no more than the report's lateness.
+  const earliest = c.conntrackTime - Math.max(c.lateness, CLOCK_SLACK_NS);
+  const latest = c.conntrackTime + c.conntrackResolution + CLOCK_SLACK_NS;
+  return (
+    time <= latest + (row[at + P_LATENESS] ?? 0) && time + (row[at + P_RESOLUTION] ?? 0) >= earliest
+  );
+}
+
+export function adopt(state: State, c: Connection, isn: number): void {
+  c.isn = isn;
+  c.bits |= HAS_ISN;
+  state.table.setSequence(c, isn);
+}
+
+/** A sight of the opening packet with the client's own tuple. */
+function sawBefore(c: Connection, row: Uint32Array, at: number, time: number): void {
+  const print = row[at + P_PRINT] ?? 0;
+  const ipid = row[at + P_IPID] ?? 0;
+  const resolution = row[at + P_RESOLUTION] ?? 1;
+  if ((c.bits & SAW_PRE) === 0) {
+    c.bits |= SAW_PRE;
+    c.print = print;
+    c.oldPrint = print;
+    c.ipid = ipid;
+    c.interfaceIn = row[at + P_INTERFACE] ?? 0;
+    if (c.lastSent === NEVER || time < c.lastSent) c.lastSent = time;
+    c.firstSent = time;
+    betterTime(c, time, resolution, row[at + P_LATENESS] ?? 0);
+    if (c.firstPost !== NEVER && c.natNs < 0 && c.firstPost >= time) c.natNs = c.firstPost - time;
+  } else if (wasSentAgain(c, print, ipid, time)) {
+    c.retransmits++;
+    c.oldPrint = c.print;
+    c.print = print;
+    c.ipid = ipid;
+    c.lastSent = time;
+  } else if (time <= c.time + c.resolution && resolution < c.resolution) {
+    // Another capture of the same packet with a finer clock.
+    betterTime(c, time, resolution, row[at + P_LATENESS] ?? 0);
+  }
+  if (time > c.lastSeen) c.lastSeen = time;
+}
+
+function wasSentAgain(c: Connection, print: number, ipid: number, time: number): boolean {
+  if (time - c.lastSent < CLOCK_SLACK_NS) return false;
+  if (print === c.oldPrint && print !== c.print) return false;
+  return print !== c.print || ipid !== c.ipid || time - c.lastSent > RESEND_NS;
+}

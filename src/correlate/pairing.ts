@@ -1,0 +1,128 @@
+import {
+  P_DPORT,
+  P_DST,
+  P_FAMILY,
+  P_IPID,
+  P_PRINT,
+  P_SEQ,
+  P_SPORT,
+  P_SRC,
+  UDP,
+} from '../model/packet.js';
+import {
+  CLOSED,
+  type Connection,
+  HAS_ANSWER_ISN,
+  LONE,
+  ORIGINAL,
+  SERVICE,
+  T_DPORT,
+  T_DST,
+  T_SPORT,
+  T_SRC,
+} from './connection.js';
+import type { State } from './state.js';
+import { MAX_CANDIDATES, PAIR_WINDOW_NS } from './windows.js';
+
+/**
+ * The connection of which this packet is another sight, found by what NAT leaves alone. With several
+ * that fit equally well none is taken: a guess is worse than silence.
+ */
+export function findTwin(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  protocol: number,
+  sequence: number,
+  toService: boolean,
+): Connection | undefined {
+  const print = row[at + P_PRINT] ?? 0;
+  let best: Connection | undefined;
+  let bestScore = 0;
+  let tie = false;
+  let looked = 0;
+  for (
+    let c = state.table.bySequence(sequence, protocol);
+    c !== undefined && looked < MAX_CANDIDATES;
+    c = state.table.olderBySequence(c), looked++
+  ) {
+    // Before translation there is one packet with a Service's address: two such are two connections.
+    if (c.kind === CLOSED || (toService && c.kind === SERVICE)) continue;
+    if (c.family !== row[at + P_FAMILY]) continue;
+    const score = likeness(state, c, row, at, time, print, protocol);
+    if (score === 0) continue;
+    if (score > bestScore) {
+      best = c;
+      bestScore = score;
+      tie = false;
+    } else if (score === bestScore) {
+      tie = true;
+    }
+  }
+  return tie ? undefined : best;
+}
+
+function likeness(
+  state: State,
+  c: Connection,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  print: number,
+  protocol: number,
+): number {
+  const distance = Math.abs(time - c.lastSent);
+  if (distance > PAIR_WINDOW_NS) return 0;
+  const w = state.table.words;
+  const from = state.table.at(c) + ORIGINAL;
+  // The destination must differ, else it is the same side (or source NAT alone, which is no Service's doing).
+  let sameDestination = w[from + T_DPORT] === row[at + P_DPORT];
+  let sameSource = w[from + T_SPORT] === row[at + P_SPORT];
+  for (let i = 0; i < 4; i++) {
+    if (w[from + T_DST + i] !== row[at + P_DST + i]) sameDestination = false;
+    if (w[from + T_SRC + i] !== row[at + P_SRC + i]) sameSource = false;
+  }
+  if (sameDestination) return 0;
+  const samePrint = print !== 0 && (print === c.print || print === c.oldPrint);
+  const sameId = c.ipid !== 0 && c.ipid === row[at + P_IPID];
+  if (protocol === UDP) {
+    // Payloads repeat (a heartbeat, the same question): the client's address or the packet's number must fit too.
+    if (!samePrint || !(sameSource || sameId)) return 0;
+  } else if (!samePrint && !(sameSource && (print === 0 || c.print === 0))) {
+    return 0;
+  }
+  const closeness = 1 - distance / PAIR_WINDOW_NS;
+  return 1 + (sameSource ? 4 : 0) + (sameId ? 2 : 0) + closeness;
+}
+
+/** A lone connection with the same numbers in both directions: the other side of this one. */
+export function answerTwin(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  protocol: number,
+  isn: number,
+): Connection | undefined {
+  let looked = 0;
+  for (
+    let c = state.table.bySequence(isn, protocol);
+    c !== undefined && looked < MAX_CANDIDATES;
+    c = state.table.olderBySequence(c), looked++
+  ) {
+    if (c.kind !== LONE || Math.abs(time - c.lastSent) > PAIR_WINDOW_NS) continue;
+    if ((c.bits & HAS_ANSWER_ISN) !== 0 && c.answerIsn === row[at + P_SEQ]) return c;
+  }
+  return undefined;
+}
+
+/** Whether an answer from an unknown address is this connection's, untranslated: same client, or the same number in it. */
+export function answersTo(state: State, c: Connection, row: Uint32Array, at: number): boolean {
+  if ((c.bits & HAS_ANSWER_ISN) !== 0) return c.answerIsn === row[at + P_SEQ];
+  const w = state.table.words;
+  const from = state.table.at(c) + ORIGINAL;
+  if (w[from + T_SPORT] !== row[at + P_DPORT]) return false;
+  for (let i = 0; i < 4; i++) if (w[from + T_SRC + i] !== row[at + P_DST + i]) return false;
+  return true;
+}
