@@ -54,6 +54,7 @@ export function onNew(
   const c = joined ?? begin(state, row, at, protocol, time, resolution, lateness, newest);
   c.conntrackTime = time;
   c.conntrackResolution = resolution;
+  c.bits &= ~(CT_LISTED | CT_ENDED);
   if (translated) {
     admit(state, c);
     take(state, c, row, at, time, resolution, bits);
@@ -127,12 +128,19 @@ function joinable(
   let bestRank = -1;
   let fitting = 0;
   let disagreeing: Connection | undefined;
+  let listed: Connection | undefined;
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
-    if (c.kind === CLOSED || (c.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0) continue;
+    const claimed = (c.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0;
+    if (c.kind === CLOSED || (claimed && (c.bits & CT_LISTED) === 0)) continue;
     if (!sameZone(c, row, at) || c.lastSent === NEVER) continue;
     const latest = time + (resolution >= COARSE_NS ? resolution : 0) + KERNEL_NS;
     if (c.time - c.lateness > latest) continue;
     if (time - lateness > c.lastSent + c.resolution + FIRST_DATAGRAM_NS) continue;
+    if (claimed) {
+      // What a listing had may be the entry that this one took the place of: its tuple's last use.
+      if ((c.bits & PK_CLAIM) !== 0 && translated && agrees(state, c, row, at)) listed = c;
+      continue;
+    }
     fitting++;
     let rank = 0;
     if ((c.bits & PK_CLAIM) !== 0) {
@@ -152,6 +160,7 @@ function joinable(
   }
   if (resolution >= COARSE_NS && fitting > 1 && bestRank < 2) return 'ambiguous';
   if (best !== undefined) return best;
+  if (listed !== undefined) return listed;
   // The only one that fits shows another endpoint: that is a contradiction to be told, unless it was sent again.
   return fitting === 1 ? disagreeing : undefined;
 }

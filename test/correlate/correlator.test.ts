@@ -391,6 +391,15 @@ describe('conntrack', () => {
     expect(b.summary.connections).toMatchObject({ seen: 1, attributed: 1 });
   });
 
+  it('may still have the entry of the last use of its addresses, whose place another one took', () => {
+    const b = seenWhole(bench(), 1_000, 500)
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 200_000_000, id: 7 })
+      .conntrack({ ...opened, event: EVENT_DESTROY, at: 210_000_000, id: 7 })
+      .conntrack({ ...opened, event: EVENT_NEW, at: 210_000_000, id: 8 });
+    expect(b.finish().closed).toHaveLength(1);
+    expect(b.closed[0]?.evidence).toContain('conntrack');
+  });
+
   it('is told from a later entry of the same addresses by the end of the one that it listed', () => {
     const b = bench()
       .conntrack({ ...opened, event: EVENT_LISTED, at: 200_000_000, id: 7 })

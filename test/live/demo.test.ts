@@ -43,7 +43,7 @@ async function untilAlone(run: Whichpod): Promise<void> {
 describe('demo', () => {
   it('shows the walk of the tutorial and names the Pod of each request', async () => {
     const run = demo(8);
-    expect(await run.ended).toEqual({ code: 0, signal: null });
+    expect(await run.ended, run.stderr).toEqual({ code: 0, signal: null });
     expect(nothingLeftOf(run)).toEqual([[], []]);
 
     const walk = run.stderr.split('\n');
