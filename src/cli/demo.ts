@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -16,6 +16,8 @@ import type { Io } from './io.js';
 import { parseEvent } from './parse-event.js';
 import { Shown } from './shown.js';
 
+/** Of the folder with the objects that `live` reads; the process that made it follows. */
+const FOLDER = 'whichpod-demo-';
 const DEFAULT_REQUESTS = 12;
 /** So slow that one can watch. */
 const PER_SECOND = 6;
@@ -58,7 +60,8 @@ export async function run(request: DemoRequest, io: Io): Promise<number> {
 async function watch(lab: Lab, request: DemoRequest, io: Io): Promise<number> {
   if (io.signal.aborted) return EXIT.interrupted;
   const count = request.count ?? DEFAULT_REQUESTS;
-  const folder = await mkdtemp(join(tmpdir(), 'whichpod-demo-'));
+  await sweepFolders();
+  const folder = await mkdtemp(join(tmpdir(), `${FOLDER}${process.pid}-`));
   const shown = new Shown(request.output, io, 'wait');
   const said = new Map<string, Attribution>();
   const node = new LiveInNode(lab, folder, count, io, (event) => {
@@ -115,6 +118,24 @@ function agrees(
     `\nEach Pod put its name into its answer: ${right.length} of ${served.length} agree with whichpod.\n`,
   );
   return right.length === served.length && served.length === truth.length;
+}
+
+/** Removes what demos left that were killed. */
+async function sweepFolders(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = name.startsWith(FOLDER) ? Number.parseInt(name.slice(FOLDER.length), 10) : 0;
+    if (pid > 0 && !isAlive(pid)) await rm(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Another user's process lives as well.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
 }
 
 async function writeObjects(lab: Lab, folder: string): Promise<void> {

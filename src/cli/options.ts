@@ -111,7 +111,7 @@ export function replayRequest(
   around: Around,
 ): ReplayRequest {
   const read = inputs.map(replayInput);
-  const nodes = values(flags.node);
+  const nodes = values('--node', flags.node);
   // One flag, two uses: with inputs that name their nodes it can only be a filter.
   const filters = read.some(({ node }) => node !== undefined);
   if (!filters && nodes.length > 1) {
@@ -144,17 +144,21 @@ function outputRequest(flags: CommonFlags, { terminal, env }: Around): OutputReq
     colors: flags.color && !env.NO_COLOR && env.TERM !== 'dumb',
     verbose: flags.verbose ?? false,
     direct: flags.direct ?? false,
-    failOn: values(flags.failOn).map((text) => oneOf('--fail-on', text, FAIL_ON)),
+    failOn: values('--fail-on', flags.failOn).map((text) => oneOf('--fail-on', text, FAIL_ON)),
     filter: {
-      services: values(flags.service).map((text) => objectName('--service', text)),
-      pods: values(flags.pod).map((text) => objectName('--pod', text)),
-      namespaces: values(flags.namespace),
-      clients: values(flags.client).map(cidr),
-      ports: values(flags.port).map(port),
-      protocols: values(flags.protocol).map(protocol),
-      verdicts: values(flags.verdict).map((text) => oneOf('--verdict', text, VERDICTS)),
-      outcomes: values(flags.outcome).map((text) => oneOf('--outcome', text, OUTCOMES)),
-      nodes: values(flags.node),
+      services: values('--service', flags.service).map((text) => objectName('--service', text)),
+      pods: values('--pod', flags.pod).map((text) => objectName('--pod', text)),
+      namespaces: values('-n', flags.namespace),
+      clients: values('--client', flags.client).map(cidr),
+      ports: values('--port', flags.port).map(port),
+      protocols: values('--protocol', flags.protocol).map(protocol),
+      verdicts: values('--verdict', flags.verdict).map((text) =>
+        oneOf('--verdict', text, VERDICTS),
+      ),
+      outcomes: values('--outcome', flags.outcome).map((text) =>
+        oneOf('--outcome', text, OUTCOMES),
+      ),
+      nodes: values('--node', flags.node),
     },
   };
 }
@@ -165,11 +169,13 @@ function given<K extends string, V>(key: K, value: V | undefined): { readonly [P
   return value === undefined ? {} : ({ [key]: value } as { readonly [P in K]: V });
 }
 
-function values(list: readonly string[] | undefined): string[] {
-  return (list ?? [])
-    .flatMap((item) => item.split(','))
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
+/** Refuses what is empty: `--fail-on "$UNSET"` must not turn into a check that never fails. */
+function values(option: string, list: readonly string[] | undefined): string[] {
+  const found = (list ?? []).flatMap((item) => item.split(',')).map((item) => item.trim());
+  if (found.includes('')) {
+    throw new UsageError(`${option}: a value is empty; write one, or leave the option out`);
+  }
+  return found;
 }
 
 function wrong(option: string, text: string, fault: string, allowed: string): UsageError {

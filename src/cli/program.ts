@@ -70,10 +70,7 @@ function buildProgram(io: Io, commands: Commands, run: Run) {
         collect,
       )
       .option('--no-cluster', 'ask no cluster: addresses instead of Pod names')
-      .option(
-        '--node-name <name>',
-        "this node's name in the cluster (default: $NODE_NAME)",
-      )
+      .option('--node-name <name>', "this node's name in the cluster (default: $NODE_NAME)")
       .option('--duration <time>', 'end after 30s, 2m, 1h30m ...')
       .option('--count <n>', 'end after this many connections')
       .option('--udp-idle <time>', 'end an unanswered UDP flow after this silence (default: 30s)'),

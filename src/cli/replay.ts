@@ -44,7 +44,11 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   for await (const batch of mergeByTime(inputs.streams, interfaces)) {
     for (const event of batch) machine.push(event);
     const events = machine.take();
-    if (events.length > 0) shown.show(events);
+    if (events.length > 0) {
+      // Rows and the bar may share a terminal.
+      progress.end();
+      shown.show(events);
+    }
     const full = shown.sink.ready();
     if (full !== undefined) await full;
     if (io.signal.aborted || shown.sink.closed.aborted) break;

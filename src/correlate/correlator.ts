@@ -75,6 +75,7 @@ export class Correlator {
       case 'cluster':
         if (event.time !== undefined) this.advance(state.clock.relative(event.time));
         state.cluster.apply(event.change, event.time);
+        if (kindOf(event.change) === 'pod') state.knowsPods = true;
         this.indexCluster(kindOf(event.change) === 'node');
         break;
       case 'addresses':

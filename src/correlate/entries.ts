@@ -23,6 +23,7 @@ import {
   HAS_ID,
   HAS_START,
   HAS_STOP,
+  HAS_TIME,
 } from '../model/conntrack.js';
 import {
   BY_CONNTRACK,
@@ -70,7 +71,8 @@ export function momentOf(state: State, row: Uint32Array, at: number, bits: numbe
     moment.lateness = 0;
     return moment;
   }
-  moment.time = state.clock.at(row[at + C_SEC] ?? 0, row[at + C_NSEC] ?? 0);
+  moment.time =
+    (bits & HAS_TIME) === 0 ? NEVER : state.clock.at(row[at + C_SEC] ?? 0, row[at + C_NSEC] ?? 0);
   moment.resolution = row[at + C_RESOLUTION] ?? 1;
   moment.lateness = row[at + C_LATENESS] ?? 0;
   return moment;

@@ -121,7 +121,10 @@ export function say(state: State, c: Connection): void {
   const first = c.said === '';
   c.said = signature;
   state.out.push({ type: 'attribution', attribution });
-  if (first && backend !== undefined && backend.pod === undefined) {
+  if (!first || backend === undefined || backend.pod !== undefined) return;
+  if (!state.knowsPods) {
+    state.noticeOnce('no-pods-known', 'no Pods were told, so endpoints have addresses only');
+  } else {
     state.notice({
       code: 'endpoint-without-pod',
       ...(attribution.time !== undefined && { time: attribution.time }),

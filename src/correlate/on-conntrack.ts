@@ -11,6 +11,7 @@ import {
   EVENT_NEW,
   EVENT_UPDATE,
   HAS_REPLY,
+  HAS_START,
   HAS_TIME,
 } from '../model/conntrack.js';
 import { SCTP, TCP, UDP } from '../model/packet.js';
@@ -46,6 +47,12 @@ export function onConntrack(state: State, row: Uint32Array, at: number): void {
   const bits = row[at + C_BITS] ?? 0;
   if ((bits & HAS_REPLY) === 0) return;
   state.hasConntrack = true;
+  if ((bits & (HAS_TIME | HAS_START)) === 0 && row[at + C_EVENT] !== EVENT_LISTED) {
+    state.noticeOnce(
+      'conntrack-without-times',
+      'conntrack events have no times (record them with -o timestamp): they are taken in their order, joined to no packets',
+    );
+  }
   switch (row[at + C_EVENT]) {
     case EVENT_NEW:
       onNew(state, row, at, protocol, bits);
@@ -88,7 +95,7 @@ function onDestroy(
   bits: number,
 ): void {
   state.listing.tick(row, at);
-  const { time, resolution } = momentOf(state, row, at, bits);
+  const { time, resolution, lateness } = momentOf(state, row, at, bits);
   if (
     state.old.delete(
       row,
@@ -105,7 +112,7 @@ function onDestroy(
   if (c !== undefined && coarserThan(c, resolution)) return;
   if (c === undefined) {
     // NEW was lost or came before us: the entry's end still tells where the connection went.
-    c = joinByEnd(state, row, at, protocol, time, resolution);
+    c = joinByEnd(state, row, at, protocol, time, resolution, lateness);
     if (c === undefined) return;
     take(state, c, row, at, NEVER, 1, bits);
   }
@@ -123,12 +130,15 @@ function joinByEnd(
   protocol: number,
   time: number,
   resolution: number,
+  lateness: number,
 ): Connection | undefined {
   if (!isTranslated(row, at)) return undefined;
   let found: Connection | undefined;
   for (let c = newestOf(state, row, at, protocol); c !== undefined; c = state.table.older(c)) {
     if (c.kind !== SERVICE || (c.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0) continue;
     if (c.time > time + resolution || !sameZone(c, row, at)) continue;
+    // A new SYN ends the entry of its tuple's last use: an end this close to it is not the new entry's.
+    if (protocol === TCP && c.time >= time - lateness) continue;
     if ((c.bits & PK_CLAIM) !== 0 && !agrees(state, c, row, at)) continue;
     // More than one could have had it: the end alone cannot tell which.
     if (found !== undefined) return undefined;

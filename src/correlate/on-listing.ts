@@ -87,7 +87,7 @@ export function onListed(
     return;
   }
   const newest = newestOf(state, row, at, protocol);
-  if (newest !== undefined && sameReply(state, newest, row, at) && newest.kind === CLOSED) return;
+  if (newest !== undefined && newest.kind === CLOSED && wasSentTo(state, newest, row, at)) return;
   const { old } = state;
   const sport = row[at + C_OSPORT] ?? 0;
   const dport = row[at + C_ODPORT] ?? 0;
@@ -109,6 +109,9 @@ export function onListed(
     return;
   }
   if (!translated) return;
+  // It may have been read before the newest use of its tuple began, and show the one before.
+  if (newest !== undefined && Math.max(newest.time, newest.conntrackTime) >= time - lateness)
+    return;
   const c = openEntry(state, row, at, protocol, time, resolution, lateness, 'listing');
   if (newest !== undefined) supersede(state, newest, time);
   admit(state, c);
@@ -116,6 +119,12 @@ export function onListed(
   c.bits |= CT_LISTED;
   learn(state, c, row, at, bits);
   say(state, c);
+}
+
+/** Whether a connection went where the entry says, by conntrack's word or by its packets: TCP's entries outlive it. */
+function wasSentTo(state: State, c: Connection, row: Uint32Array, at: number): boolean {
+  if ((c.bits & CT_CLAIM) !== 0) return sameReply(state, c, row, at);
+  return (c.bits & PK_CLAIM) !== 0 && agrees(state, c, row, at);
 }
 
 /** The newest connection of the tuple that packets opened before the listing and that conntrack has not told of. */
@@ -127,7 +136,11 @@ function listedFor(
   time: number,
 ): Connection | undefined {
   if (newest === undefined || newest.kind === CLOSED || newest.lastSent === NEVER) return undefined;
-  if ((newest.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0) return undefined;
+  const claimed = (newest.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0;
+  // An earlier listing may have had the tuple's last use: what packets agree with takes its place.
+  if (claimed && ((newest.bits & CT_LISTED) === 0 || (newest.bits & PK_CLAIM) === 0)) {
+    return undefined;
+  }
   if (newest.time > time + KERNEL_NS || !sameZone(newest, row, at)) return undefined;
   if ((newest.bits & PK_CLAIM) !== 0 && !agrees(state, newest, row, at)) return undefined;
   return newest;

@@ -11,6 +11,10 @@ import {
   NEVER,
   PK_CLAIM,
   SAW_ANSWER,
+  SAW_FIN_ORIGINAL,
+  SAW_FIN_REPLY,
+  SAW_REFUSAL,
+  SAW_RESET,
   TIME_AMBIGUOUS,
 } from './connection.js';
 import { clientText } from './describe.js';
@@ -54,7 +58,15 @@ export function onNew(
   const c = joined ?? begin(state, row, at, protocol, time, resolution, lateness, newest);
   c.conntrackTime = time;
   c.conntrackResolution = resolution;
-  c.bits &= ~(CT_LISTED | CT_ENDED);
+  c.bits &= ~CT_LISTED;
+  if ((c.bits & CT_ENDED) !== 0) {
+    // It was the listed entry's end, not this one's.
+    c.bits &= ~CT_ENDED;
+    if ((c.bits & (SAW_RESET | SAW_REFUSAL | SAW_FIN_ORIGINAL | SAW_FIN_REPLY)) === 0) {
+      c.endTime = NEVER;
+      c.closeAt = Number.POSITIVE_INFINITY;
+    }
+  }
   if (translated) {
     admit(state, c);
     take(state, c, row, at, time, resolution, bits);

@@ -86,6 +86,10 @@ export class State {
   /** Service addresses by the rules in force now, and by the cluster's objects. */
   byRules = new ServiceIndex([], []);
   byCluster = new ServiceIndex([], []);
+  /** Whether any Pod is known, so that not knowing one is worth a word. */
+  knowsPods = false;
+  /** Told once: events without times, endpoints without any Pod to name. */
+  readonly told = new Set<string>();
   /** Whether anything was given that could name Services. */
   knowsServices = false;
   /** Whether conntrack speaks in this run. */
@@ -133,6 +137,13 @@ export class State {
     if (at >= c.wakeAt) return;
     c.wakeAt = at;
     this.agenda.add(at, c.slot);
+  }
+
+  /** A notice that is the same whenever it would be said again. */
+  noticeOnce(code: string, detail: string): void {
+    if (this.told.has(code)) return;
+    this.told.add(code);
+    this.notice({ code, detail });
   }
 
   notice(notice: Notice): void {

@@ -310,7 +310,7 @@ describe('conntrack', () => {
   it('with nothing that could name a Service a translation is attributed all the same', () => {
     const b = new Bench().conntrack({ ...opened, at: 0 }).finish();
     expect(b.closed[0]).toMatchObject({ verdict: 'attributed', backend: { ip: '10.0.0.11' } });
-    expect(b.notices).toContain('endpoint-without-pod');
+    expect(b.notices).toContain('no-pods-known');
   });
 
   it('zones keep equal tuples apart', () => {
@@ -398,6 +398,40 @@ describe('conntrack', () => {
       .conntrack({ ...opened, event: EVENT_NEW, at: 210_000_000, id: 8 });
     expect(b.finish().closed).toHaveLength(1);
     expect(b.closed[0]?.evidence).toContain('conntrack');
+  });
+
+  it('that had the last use of the addresses is corrected by the next one', () => {
+    const b = bench()
+      .packet({ at: 1_000, from: CLIENT, to: VIP, seq: 500, print: 500 })
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 2_000_000, id: 7, endpoint: POD_B });
+    seenWhole(b, 1_000, 500)
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 200_000_000, id: 8 })
+      .finish();
+    expect(b.closed.map((c) => [c.verdict, c.backend?.pod?.name])).toEqual([['attributed', 'a']]);
+  });
+
+  it('opens nothing when it may have been read before what is known of its addresses', () => {
+    const b = seenWhole(bench(), 200_000_000, 500)
+      .conntrack({ ...opened, event: EVENT_NEW, at: 200_100_000, id: 8 })
+      .push({ type: 'loss', loss: { source: 'netlink', count: 1, detail: 'overrun' } })
+      .conntrack({
+        ...opened,
+        event: EVENT_LISTED,
+        at: 300_000_000,
+        lateness: 150_000_000,
+        id: 7,
+        endpoint: POD_B,
+      });
+    expect(b.finish().closed).toHaveLength(1);
+  });
+
+  it('opens nothing for an entry that outlives its connection, of which only packets told', () => {
+    const b = seenWhole(bench(), 1_000, 500)
+      .packet({ at: 2_000, from: CLIENT, to: VIP, flags: TCP_RST })
+      .tick(5 * SECOND)
+      .push({ type: 'loss', loss: { source: 'netlink', count: 1, detail: 'overrun' } })
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 6 * SECOND, lateness: 1_000_000, id: 7 });
+    expect(b.finish().closed).toHaveLength(1);
   });
 
   it('is told from a later entry of the same addresses by the end of the one that it listed', () => {

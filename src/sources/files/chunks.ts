@@ -63,7 +63,8 @@ export class InputBytes {
     let length = 0;
     let next = await source.next();
     for (; next.done !== true && length < HEAD_BYTES; next = await source.next()) {
-      pieces.push(next.value.slice());
+      // A copy: a Buffer's slice would share the memory that the next read fills.
+      pieces.push(new Uint8Array(next.value));
       length += next.value.length;
       if (length >= HEAD_BYTES) break;
     }
@@ -310,7 +311,7 @@ export async function readWhole(
   for await (const chunk of bytes.chunks(onProblem)) {
     length += chunk.length;
     if (length > limit) return undefined;
-    pieces.push(chunk.slice());
+    pieces.push(new Uint8Array(chunk));
   }
   return concatenate(pieces);
 }
