@@ -123,7 +123,10 @@ export function say(state: State, c: Connection): void {
   state.out.push({ type: 'attribution', attribution });
   if (!first || backend === undefined || backend.pod !== undefined) return;
   if (!state.knowsPods) {
-    state.noticeOnce('no-pods-known', 'no Pods were told, so endpoints have addresses only');
+    state.noticeOnce({
+      code: 'no-pods-known',
+      detail: 'no Pods were told, so endpoints have addresses only',
+    });
   } else {
     state.notice({
       code: 'endpoint-without-pod',

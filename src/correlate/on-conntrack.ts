@@ -48,10 +48,11 @@ export function onConntrack(state: State, row: Uint32Array, at: number): void {
   if ((bits & HAS_REPLY) === 0) return;
   state.hasConntrack = true;
   if ((bits & (HAS_TIME | HAS_START)) === 0 && row[at + C_EVENT] !== EVENT_LISTED) {
-    state.noticeOnce(
-      'conntrack-without-times',
-      'conntrack events have no times (record them with -o timestamp): they are taken in their order, joined to no packets',
-    );
+    state.noticeOnce({
+      code: 'conntrack-without-times',
+      detail:
+        'conntrack events have no times (record them with -o timestamp): they are taken in their order, joined to no packets',
+    });
   }
   switch (row[at + C_EVENT]) {
     case EVENT_NEW:

@@ -140,10 +140,10 @@ export class State {
   }
 
   /** A notice that is the same whenever it would be said again. */
-  noticeOnce(code: string, detail: string): void {
-    if (this.told.has(code)) return;
-    this.told.add(code);
-    this.notice({ code, detail });
+  noticeOnce(notice: Notice): void {
+    if (this.told.has(notice.code)) return;
+    this.told.add(notice.code);
+    this.notice(notice);
   }
 
   notice(notice: Notice): void {

@@ -94,4 +94,13 @@ describe('determinism', () => {
       expect(twice.stdout).not.toBe(once.stdout);
     },
   );
+
+  it.each([/events\.txt/, /events\.xml/, /conntrack\.xml/, /tables-save/, /^api/])(
+    'naming %s twice changes nothing',
+    async (pattern) => {
+      const once = await replay(all());
+      const twice = await replay([...all(), ...filesOf(scenario, [pattern])]);
+      expect(twice.stdout).toBe(once.stdout);
+    },
+  );
 });
