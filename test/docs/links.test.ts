@@ -91,7 +91,9 @@ describe('the codes of notices', () => {
   const inCode = new Set(
     sources.flatMap((text) => [
       // What stands in a notice, and what the two helpers that make notices are called with.
-      ...[...text.matchAll(/notice(?:\(|: )\{\s*code: '([a-z-]+)'/g)].map((m) => m[1] ?? ''),
+      ...[...text.matchAll(/notice(?:Once)?(?:\(|: )\{\s*code: '([a-z-]+)'/g)].map(
+        (m) => m[1] ?? '',
+      ),
       ...[...text.matchAll(/\.tell\(\s*'([a-z-]+)'/g)].map((m) => m[1] ?? ''),
       ...[...text.matchAll(/\.say\(\s*out,\s*'([a-z-]+)'/g)].map((m) => m[1] ?? ''),
     ]),
