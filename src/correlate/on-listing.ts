@@ -69,6 +69,9 @@ export function finishListings(state: State): void {
   }
 }
 
+/** A lateness that 32 bits of nanoseconds cannot hold: the listing took longer than 4 s. */
+const LATENESS_UNKNOWN = 0xffff_ffff;
+
 /** An entry of a listing whose time is known. */
 export function onListed(
   state: State,
@@ -103,7 +106,7 @@ export function onListed(
     say(state, waiting);
     return;
   }
-  if (state.firstListingIsOld && state.losses === 0) {
+  if (state.firstListingIsOld && isOfFirstListing(state, time, lateness)) {
     old.set(row, at + C_OSRC, at + C_ODST, sport, dport, protocol, 1);
     if (translated) state.existing++;
     return;
@@ -119,6 +122,18 @@ export function onListed(
   c.bits |= CT_LISTED;
   learn(state, c, row, at, bits);
   say(state, c);
+}
+
+/**
+ * Whether an entry was open before we looked. The rows of one listing by a program share its start, which
+ * is their time less their lateness; those of a dump over netlink, not late at all, are the first's until
+ * something was lost.
+ */
+function isOfFirstListing(state: State, time: number, lateness: number): boolean {
+  if (lateness === 0 || lateness === LATENESS_UNKNOWN) return state.losses === 0;
+  const began = time - lateness;
+  if (state.firstListing === NEVER) state.firstListing = began;
+  return began <= state.firstListing + KERNEL_NS;
 }
 
 /** Whether a connection went where the entry says, by conntrack's word or by its packets: TCP's entries outlive it. */

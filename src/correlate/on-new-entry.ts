@@ -1,5 +1,5 @@
 import { C_ID, C_ODPORT, C_ODST, HAS_ID } from '../model/conntrack.js';
-import { UDP } from '../model/packet.js';
+import { TCP, UDP } from '../model/packet.js';
 import {
   CLOSED,
   type Connection,
@@ -34,6 +34,9 @@ import { learn, openEntry, take } from './entry-facts.js';
 import { admit, isService, say, supersede } from './lifecycle.js';
 import { LIMITS, type State } from './state.js';
 
+/** A program that must wait for a processor was seen to tell events 1.6 s late; beyond this nobody waits for them. */
+const STARVED_NS = 10_000_000_000;
+
 export function onNew(
   state: State,
   row: Uint32Array,
@@ -55,6 +58,7 @@ export function onNew(
     });
     return;
   }
+  if (joined === undefined && isTooLate(state, newest, row, at, time, resolution)) return;
   const c = joined ?? begin(state, row, at, protocol, time, resolution, lateness, newest);
   c.conntrackTime = time;
   c.conntrackResolution = resolution;
@@ -141,13 +145,17 @@ function joinable(
   let fitting = 0;
   let disagreeing: Connection | undefined;
   let listed: Connection | undefined;
+  let overdue: Connection | undefined;
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
     const claimed = (c.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0;
     if (c.kind === CLOSED || (claimed && (c.bits & CT_LISTED) === 0)) continue;
     if (!sameZone(c, row, at) || c.lastSent === NEVER) continue;
     const latest = time + (resolution >= COARSE_NS ? resolution : 0) + KERNEL_NS;
     if (c.time - c.lateness > latest) continue;
-    if (time - lateness > c.lastSent + c.resolution + FIRST_DATAGRAM_NS) continue;
+    if (time - lateness > c.lastSent + c.resolution + FIRST_DATAGRAM_NS) {
+      if (!claimed && isStarved(state, c, row, at, time, resolution)) overdue = c;
+      continue;
+    }
     if (claimed) {
       // What a listing had may be the entry that this one took the place of: its tuple's last use.
       if ((c.bits & PK_CLAIM) !== 0 && translated && agrees(state, c, row, at)) listed = c;
@@ -173,8 +181,51 @@ function joinable(
   if (resolution >= COARSE_NS && fitting > 1 && bestRank < 2) return 'ambiguous';
   if (best !== undefined) return best;
   if (listed !== undefined) return listed;
+  if (overdue !== undefined) return overdue;
   // The only one that fits shows another endpoint: that is a contradiction to be told, unless it was sent again.
   return fitting === 1 ? disagreeing : undefined;
+}
+
+/**
+ * Whether an event far later than its kind should be is still a TCP connection's: conntrack has not told
+ * of it, and its packets went where the event says.
+ */
+function isStarved(
+  state: State,
+  c: Connection,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  resolution: number,
+): boolean {
+  return (
+    c.protocol === TCP &&
+    resolution < COARSE_NS &&
+    (c.bits & PK_CLAIM) !== 0 &&
+    c.time - c.lateness <= time &&
+    time - c.lastSent < STARVED_NS &&
+    isTranslated(row, at) &&
+    agrees(state, c, row, at)
+  );
+}
+
+/** Whether a connection whose last word is said waited in vain for this event: it adds nothing now. */
+function isTooLate(
+  state: State,
+  newest: Connection | undefined,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  resolution: number,
+): boolean {
+  for (let c = newest; c !== undefined; c = state.table.older(c)) {
+    if (c.kind !== CLOSED || (c.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0) continue;
+    if (!sameZone(c, row, at) || !isStarved(state, c, row, at, time, resolution)) continue;
+    // The next such event is not its.
+    c.bits |= CT_UNTRANSLATED;
+    return true;
+  }
+  return false;
 }
 
 /** A connection that conntrack tells of first. */

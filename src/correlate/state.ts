@@ -113,6 +113,8 @@ export class State {
   readonly listing = new UndatedListing();
   /** Entries that were open before we looked: tuple -> 1. */
   readonly old = new TupleMap();
+  /** When the first listing by a program began. */
+  firstListing = Number.NEGATIVE_INFINITY;
   direct = 0;
   other = 0;
   existing = 0;

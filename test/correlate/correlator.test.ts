@@ -366,6 +366,30 @@ describe('conntrack', () => {
     expect(b.closed[0]?.backend?.pod?.name).toBe('b');
   });
 
+  it('of which the first is still read after a loss has what was open before', () => {
+    const first = { ...opened, event: EVENT_LISTED, at: 300_000_000, lateness: 200_000_000 };
+    const b = bench({ firstListingIsOld: true })
+      .conntrack(first)
+      .push({ type: 'loss', loss: { source: 'netlink', count: 1, detail: 'overrun' } })
+      .conntrack({ ...first, from: '10.0.0.1:50000', at: 350_000_000, lateness: 250_000_000 })
+      .finish();
+    expect([b.summary.existing, b.summary.connections.seen]).toEqual([2, 0]);
+  });
+
+  it('after the first one has what began since, although nothing else told of it', () => {
+    const b = bench({ firstListingIsOld: true })
+      .conntrack({ ...opened, event: EVENT_LISTED, at: 300_000_000, lateness: 9_000_000 })
+      .conntrack({
+        ...opened,
+        from: '10.0.0.1:50000',
+        event: EVENT_LISTED,
+        at: 600_000_000,
+        lateness: 9_000_000,
+      })
+      .finish();
+    expect(b.closed.map((c) => [c.client.port, c.timeSource])).toEqual([[50_000, 'listing']]);
+  });
+
   it('after a loss the table is listed again, and what began in the gap is found there', () => {
     const b = bench({ firstListingIsOld: true })
       .conntrack({ ...opened, event: EVENT_LISTED, at: 100 })
