@@ -77,7 +77,13 @@ module.exports = {
         dependencyTypesNot: ['npm'],
       },
     },
-    { name: 'everything-resolves', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    {
+      name: 'everything-resolves',
+      severity: 'error',
+      comment: 'the scripts run what was built, which is not there before the build',
+      from: { pathNot: '^test/sources/scripts/' },
+      to: { couldNotResolve: true },
+    },
   ],
   options: {
     tsPreCompilationDeps: true,
