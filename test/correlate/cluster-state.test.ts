@@ -421,9 +421,14 @@ describe('a naive model', () => {
         const state = new ClusterState();
         const log: { time: bigint; change: ClusterChange }[] = [];
         let time = at(0);
+        // A Pod whose deletion was asked for stays terminating: the API never takes the mark away.
+        const doomed = new Set<string>();
         for (const { wait, op, name, uid, ips: has, over } of steps) {
           time += BigInt(wait);
-          const item = pod(name, { uid: `${name}${uid}`, ips: has, ...over });
+          const id = `${name}${uid}`;
+          if (over.deletedAt !== undefined) doomed.add(id);
+          const mark = doomed.has(id) ? { deletedAt: 'x' } : {};
+          const item = pod(name, { uid: id, ips: has, ...over, ...mark });
           const change =
             op === 'list' ? list('pod', item) : op === 'set' ? set(item) : remove(item);
           log.push({ time, change });
