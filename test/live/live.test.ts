@@ -126,7 +126,9 @@ describe.each<(typeof CASES)[number]>(CASES)(
           () => churn(2_000, backend === 'cap' ? 500 : 1_000),
         );
         expect(truth.length).toBe(2_000);
-        expect(score(truth, run.said.all).slice(0, SHOWN)).toEqual([]);
+        // conntrack 1.4.7 keeps 170 events for a program that must wait for a processor, whatever it is asked for.
+        const expected = conntrack === 'events' ? { lossy: 'netlink' } : {};
+        expect(score(truth, run.said.all, expected).slice(0, SHOWN)).toEqual([]);
         expect(code).toBe(130);
       },
     );
