@@ -14,8 +14,11 @@ const DEVICE = 'any';
 /** cap's snap length is 65,535. */
 const FRAME_BYTES = 65_536;
 
-/** With that snap length each slot of libpcap's ring takes 64 KiB: room for 1,024 packets, a tenth of a second at 500 connections. */
-const KERNEL_BUFFER_BYTES = 64 << 20;
+/**
+ * With that snap length each slot of libpcap's ring takes 64 KiB: room for 2,048 packets, half a second of
+ * 500 connections a second on a busy machine. What does not fit is lost, and cap cannot say how much.
+ */
+const KERNEL_BUFFER_BYTES = 128 << 20;
 
 /** A batch is sent when it is this full, or after this time. */
 const BATCH_BYTES = 128 << 10;
