@@ -10,7 +10,6 @@ import {
 } from '../model/conntrack.js';
 import type { InputEvent } from '../model/event.js';
 import { P_NSEC, P_SEC, PACKET_WORDS, type PacketRows } from '../model/packet.js';
-import type { RuleSet } from '../model/ruleset.js';
 import type { ServiceEntry } from '../model/services.js';
 import { NANOS_PER_SECOND } from '../model/time.js';
 import { Clock } from './clock.js';
@@ -34,7 +33,7 @@ const HISTORY_NS = 3_600 * NANOS_PER_SECOND;
 export class Correlator {
   private readonly state: State;
   /** Service entries of each rule set in force, by family, back end and node. */
-  private readonly rules = new Map<string, { rules: RuleSet; services: readonly ServiceEntry[] }>();
+  private readonly rules = new Map<string, readonly ServiceEntry[]>();
   private addresses: readonly string[] = [];
   private packetRows = 0;
   private pruned = Number.NEGATIVE_INFINITY;
@@ -60,7 +59,7 @@ export class Correlator {
         const key = `${rules.kind} ${rules.family} ${rules.backend} ${event.node ?? ''}`;
         const replaced = this.rules.has(key);
         if (event.time !== undefined) this.advance(state.clock.relative(event.time));
-        this.rules.set(key, { rules, services: event.services });
+        this.rules.set(key, event.services);
         this.indexRules();
         if (event.time !== undefined) explainLate(state);
         if (replaced) {
@@ -198,7 +197,7 @@ export class Correlator {
   private indexRules(): void {
     const { state } = this;
     const all: ServiceEntry[] = [];
-    for (const { services } of this.rules.values()) for (const entry of services) all.push(entry);
+    for (const services of this.rules.values()) for (const entry of services) all.push(entry);
     state.byRules = new ServiceIndex(all, this.localAddresses());
     if (all.length > 0) state.knowsServices = true;
   }

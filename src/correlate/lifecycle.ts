@@ -332,11 +332,10 @@ function tellMissingCopy(state: State, c: Connection): void {
 /** The last word on a connection. */
 export function close(state: State, c: Connection): void {
   c.bits |= SETTLED;
+  // The cluster may have told something since: a name that was not known when there was last something to say.
+  c.judged = undefined;
   say(state, c);
   if (state.describes) {
-    // The cluster may have told something since: a name that was not known when there was last something to say.
-    c.judged = undefined;
-    say(state, c);
     tellMissingCopy(state, c);
     state.out.push({ type: 'close', attribution: describe(state, c, judge(state, c)) });
   }
