@@ -1,3 +1,4 @@
+import { sameAddress } from '../model/address.js';
 import {
   DIRECTION_OUT,
   P_DIRECTION,
@@ -102,15 +103,9 @@ function hasTuple(state: State, c: Connection, row: Uint32Array, at: number): bo
   if (w[from + T_SPORT] !== row[at + P_SPORT] || w[from + T_DPORT] !== row[at + P_DPORT]) {
     return false;
   }
-  for (let i = 0; i < 4; i++) {
-    if (
-      w[from + T_SRC + i] !== row[at + P_SRC + i] ||
-      w[from + T_DST + i] !== row[at + P_DST + i]
-    ) {
-      return false;
-    }
-  }
-  return true;
+  return (
+    sameAddress(w, from + T_SRC, row, at + P_SRC) && sameAddress(w, from + T_DST, row, at + P_DST)
+  );
 }
 
 /** A packet that had been taken for a connection of its own turns out to be this one's translated copy. */

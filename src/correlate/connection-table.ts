@@ -1,3 +1,4 @@
+import { sameAddress } from '../model/address.js';
 import {
   BY_CONNTRACK,
   BY_PACKETS,
@@ -219,11 +220,7 @@ export class ConnectionTable {
     const at = this.at(c) + BY_CONNTRACK + which * TUPLE_WORDS;
     const w = this.words;
     if (w[at + T_SPORT] !== sport || w[at + T_DPORT] !== dport) return false;
-    for (let i = 0; i < 4; i++) {
-      if (w[at + T_SRC + i] !== words[src + i] || w[at + T_DST + i] !== words[dst + i])
-        return false;
-    }
-    return true;
+    return sameAddress(w, at + T_SRC, words, src) && sameAddress(w, at + T_DST, words, dst);
   }
 
   private write(

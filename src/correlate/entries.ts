@@ -1,3 +1,4 @@
+import { sameAddress } from '../model/address.js';
 import {
   C_EVENT,
   C_ID,
@@ -96,8 +97,7 @@ export function zoneOf(row: Uint32Array, at: number): number {
 /** Destination NAT: the answer comes from elsewhere than where the client sent to. */
 export function isTranslated(row: Uint32Array, at: number): boolean {
   if (row[at + C_RSPORT] !== row[at + C_ODPORT]) return true;
-  for (let i = 0; i < 4; i++) if (row[at + C_RSRC + i] !== row[at + C_ODST + i]) return true;
-  return false;
+  return !sameAddress(row, at + C_RSRC, row, at + C_ODST);
 }
 
 /** Whether a connection's conntrack tuple is this entry's: endpoint and peer. */
@@ -107,11 +107,9 @@ export function sameReply(state: State, c: Connection, row: Uint32Array, at: num
   if (w[from + T_SPORT] !== row[at + C_RDPORT] || w[from + T_DPORT] !== row[at + C_RSPORT]) {
     return false;
   }
-  for (let i = 0; i < 4; i++) {
-    if (w[from + T_SRC + i] !== row[at + C_RDST + i]) return false;
-    if (w[from + T_DST + i] !== row[at + C_RSRC + i]) return false;
-  }
-  return true;
+  return (
+    sameAddress(w, from + T_SRC, row, at + C_RDST) && sameAddress(w, from + T_DST, row, at + C_RSRC)
+  );
 }
 
 /** Whether packets showed the endpoint that the entry names. */
@@ -119,8 +117,7 @@ export function agrees(state: State, c: Connection, row: Uint32Array, at: number
   const w = state.table.words;
   const from = state.table.at(c) + BY_PACKETS;
   if (w[from + T_DPORT] !== row[at + C_RSPORT]) return false;
-  for (let i = 0; i < 4; i++) if (w[from + T_DST + i] !== row[at + C_RSRC + i]) return false;
-  return true;
+  return sameAddress(w, from + T_DST, row, at + C_RSRC);
 }
 
 export function sameId(c: Connection, row: Uint32Array, at: number, bits: number): boolean {

@@ -1,3 +1,4 @@
+import { sameAddress } from '../model/address.js';
 import {
   P_DPORT,
   P_DST,
@@ -77,12 +78,10 @@ function likeness(
   const w = state.table.words;
   const from = state.table.at(c) + ORIGINAL;
   // The destination must differ, else it is the same side (or source NAT alone, which is no Service's doing).
-  let sameDestination = w[from + T_DPORT] === row[at + P_DPORT];
-  let sameSource = w[from + T_SPORT] === row[at + P_SPORT];
-  for (let i = 0; i < 4; i++) {
-    if (w[from + T_DST + i] !== row[at + P_DST + i]) sameDestination = false;
-    if (w[from + T_SRC + i] !== row[at + P_SRC + i]) sameSource = false;
-  }
+  const sameDestination =
+    w[from + T_DPORT] === row[at + P_DPORT] && sameAddress(w, from + T_DST, row, at + P_DST);
+  const sameSource =
+    w[from + T_SPORT] === row[at + P_SPORT] && sameAddress(w, from + T_SRC, row, at + P_SRC);
   if (sameDestination) return 0;
   const samePrint = print !== 0 && (print === c.print || print === c.oldPrint);
   const sameId = c.ipid !== 0 && c.ipid === row[at + P_IPID];
@@ -122,7 +121,5 @@ export function answersTo(state: State, c: Connection, row: Uint32Array, at: num
   if ((c.bits & HAS_ANSWER_ISN) !== 0) return c.answerIsn === row[at + P_SEQ];
   const w = state.table.words;
   const from = state.table.at(c) + ORIGINAL;
-  if (w[from + T_SPORT] !== row[at + P_DPORT]) return false;
-  for (let i = 0; i < 4; i++) if (w[from + T_SRC + i] !== row[at + P_DST + i]) return false;
-  return true;
+  return w[from + T_SPORT] === row[at + P_DPORT] && sameAddress(w, from + T_SRC, row, at + P_DST);
 }

@@ -1,3 +1,4 @@
+import { sameAddress } from '../model/address.js';
 import {
   C_BITS,
   C_FAMILY,
@@ -91,10 +92,8 @@ export class UndatedListing {
 function sameEntry(a: Uint32Array, at: number, b: Uint32Array, bt: number): boolean {
   if (a[at + C_FAMILY] !== b[bt + C_FAMILY]) return false;
   if (a[at + C_RSPORT] !== b[bt + C_RSPORT] || a[at + C_RDPORT] !== b[bt + C_RDPORT]) return false;
-  for (let i = 0; i < 4; i++) {
-    if (a[at + C_RSRC + i] !== b[bt + C_RSRC + i]) return false;
-    if (a[at + C_RDST + i] !== b[bt + C_RDST + i]) return false;
-  }
+  if (!sameAddress(a, at + C_RSRC, b, bt + C_RSRC)) return false;
+  if (!sameAddress(a, at + C_RDST, b, bt + C_RDST)) return false;
   const ids = (a[at + C_BITS] ?? 0) & (b[bt + C_BITS] ?? 0) & HAS_ID;
   return ids === 0 || a[at + C_ID] === b[bt + C_ID];
 }

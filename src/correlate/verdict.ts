@@ -1,4 +1,4 @@
-import { formatAddress, formatEndpoint } from '../model/address.js';
+import { formatAddress, formatEndpoint, sameAddress } from '../model/address.js';
 import type { Outcome, Reason, Verdict } from '../model/attribution.js';
 import { TCP } from '../model/packet.js';
 import {
@@ -117,10 +117,7 @@ function sameEndpoint(state: State, c: Connection): boolean {
   const w = state.table.words;
   const at = state.table.at(c);
   if (w[at + BY_CONNTRACK + T_DPORT] !== w[at + BY_PACKETS + T_DPORT]) return false;
-  for (let i = 0; i < 4; i++) {
-    if (w[at + BY_CONNTRACK + T_DST + i] !== w[at + BY_PACKETS + T_DST + i]) return false;
-  }
-  return true;
+  return sameAddress(w, at + BY_CONNTRACK + T_DST, w, at + BY_PACKETS + T_DST);
 }
 
 /** `ip:port` of the endpoint of one of a connection's claims. */

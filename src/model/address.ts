@@ -84,6 +84,13 @@ function parseV6(text: string, into: Uint32Array, at: number): boolean {
   return true;
 }
 
+/** Whether two addresses, each four words at an offset, are the same. */
+export function sameAddress(a: Uint32Array, at: number, b: Uint32Array, bt: number): boolean {
+  return (
+    a[at + 3] === b[bt + 3] && a[at] === b[bt] && a[at + 1] === b[bt + 1] && a[at + 2] === b[bt + 2]
+  );
+}
+
 /** Canonical text of four words. */
 export function formatAddress(words: Uint32Array, at: number, family: number): string {
   if (family === 4) {
