@@ -162,6 +162,14 @@ export class ConnectionTable {
     }
   }
 
+  /** Takes back what `setTranslated` said. */
+  clearTranslated(c: Connection, which: 0 | 1): void {
+    this.unlinkTranslated(c, which);
+    const at = this.at(c) + BY_CONNTRACK + which * TUPLE_WORDS;
+    this.words.fill(0, at, at + TUPLE_WORDS);
+    this.linkTranslated(c, which === 0 ? 1 : 0);
+  }
+
   private linkTranslated(c: Connection, which: 0 | 1): void {
     const node = 2 * c.slot + which;
     const w = this.words;

@@ -87,10 +87,18 @@ export class Connection {
   lastPost = NEVER;
   /** Whether `interfaceOut` is one that the packet was seen to leave by. */
   leftSeen = false;
+  /** UDP: when it was last answered, and last refused by ICMP. */
+  lastAnswer = NEVER;
+  refusedAt = NEVER;
+  /** UDP: the first datagram since the last translated copy that no such copy followed, and how many did so. */
+  missingSince = NEVER;
+  missing = 0;
   conntrackId = -1;
   /** Moment and resolution of conntrack's NEW, to know its copies. */
   conntrackTime = NEVER;
   conntrackResolution = 0;
+  /** Moment of conntrack's DESTROY. */
+  conntrackEnd = NEVER;
   /** What the rules and the cluster said of the address when it began. */
   byRules: ServiceEntry | undefined;
   byCluster: ServiceEntry | undefined;

@@ -14,6 +14,7 @@ import {
   BY_PACKETS,
   CLOSED,
   type Connection,
+  CT_CLAIM,
   HAS_ANSWER_ISN,
   HAS_ISN,
   IN_LISTING,
@@ -21,6 +22,7 @@ import {
   NEVER,
   PK_CLAIM,
   SAW_ANSWER,
+  SAW_POST,
   SERVICE,
 } from './connection.js';
 import { admit, isService, listingHas, say, saySoon } from './lifecycle.js';
@@ -158,6 +160,7 @@ function answered(
   before: boolean,
 ): void {
   const news = (c.bits & SAW_ANSWER) === 0;
+  if (before && news) doubtClaim(state, c);
   c.bits |= SAW_ANSWER;
   if ((c.bits & HAS_ANSWER_ISN) === 0) {
     c.bits |= HAS_ANSWER_ISN;
@@ -176,6 +179,20 @@ function answered(
   }
   if (time > c.lastSeen) c.lastSeen = time;
   if (news) saySoon(state, c);
+}
+
+/**
+ * The opening packet was sent again, its last transmission was not seen translated, nor was its answer
+ * seen where the first one went: who answered is not known.
+ */
+function doubtClaim(state: State, c: Connection): void {
+  const { bits } = c;
+  if (c.retransmits === 0 || (bits & PK_CLAIM) === 0 || (bits & CT_CLAIM) !== 0) return;
+  if (c.lastPost >= c.lastSent) return;
+  c.earlier ??= [];
+  c.earlier.push(endpointText(state, c, BY_PACKETS));
+  c.bits &= ~(PK_CLAIM | SAW_POST);
+  state.table.clearTranslated(c, 1);
 }
 
 /** Where captures do not tell directions: an answer first enters by the interface that leads to the endpoint. */

@@ -28,10 +28,13 @@ import {
 import {
   agrees,
   coarserThan,
+  FIRST_DATAGRAM_NS,
   holder,
   isTranslated,
   momentOf,
   newestOf,
+  sameId,
+  sameReply,
   sameZone,
 } from './entries.js';
 import { learn, take } from './entry-facts.js';
@@ -112,15 +115,39 @@ function onDestroy(
   let c = holder(state, row, at, protocol, bits);
   if (c !== undefined && coarserThan(c, resolution)) return;
   if (c === undefined) {
+    if (endWasTold(state, row, at, protocol, time, resolution, bits)) return;
     // NEW was lost or came before us: the entry's end still tells where the connection went.
     c = joinByEnd(state, row, at, protocol, time, resolution, lateness);
     if (c === undefined) return;
     take(state, c, row, at, NEVER, 1, bits);
   }
   c.bits |= CT_ENDED;
+  c.conntrackEnd = time;
   if (c.kind !== CLOSED) learn(state, c, row, at, bits);
   end(state, c, time);
   say(state, c);
+}
+
+/** Whether this end was told before: the same event in another form, or the same file named twice. */
+function endWasTold(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  protocol: number,
+  time: number,
+  resolution: number,
+  bits: number,
+): boolean {
+  for (let c = newestOf(state, row, at, protocol); c !== undefined; c = state.table.older(c)) {
+    const known = c.conntrackEnd;
+    if (known === NEVER || !sameZone(c, row, at) || !sameId(c, row, at, bits)) continue;
+    if (!sameReply(state, c, row, at)) continue;
+    // The coarser form of the two has the finer one's moment within its second.
+    if (known >= time - FIRST_DATAGRAM_NS && known < time + resolution + FIRST_DATAGRAM_NS) {
+      return true;
+    }
+  }
+  return false;
 }
 
 /** A connection that packets opened, of whose entry only the end was told. */

@@ -49,7 +49,7 @@ import { CLOCK_SLACK_NS } from './windows.js';
 export function onDatagram(state: State, row: Uint32Array, at: number, time: number): void {
   const newest = byOriginal(state, row, at, UDP);
   if (newest !== undefined && flows(state, newest, time)) {
-    datagramSent(state, newest, row, at, time);
+    datagramSent(state, vanished(state, newest, time) ?? newest, row, at, time);
     return;
   }
   const after = byTranslated(state, row, at, UDP);
@@ -64,8 +64,10 @@ export function onDatagram(state: State, row: Uint32Array, at: number, time: num
     before = false;
   }
   if (c !== undefined && flows(state, c, time)) {
+    if (wasRefused(c)) c = openAgain(state, c, c.lastSent, time);
     const news = (c.bits & SAW_ANSWER) === 0;
     c.bits |= SAW_ANSWER;
+    if (time > c.lastAnswer) c.lastAnswer = time;
     if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
     if (c.answerTime === NEVER && c.firstSent !== NEVER && time >= c.firstSent) {
       c.answerTime = time;
@@ -136,7 +138,7 @@ function pairOrOpenDatagram(
   const twin = findTwin(state, row, at, time, UDP, print, toService);
   if (twin !== undefined && twin.kind === SERVICE && movedOn(state, twin, row, at)) {
     // The flow's datagrams appear at another endpoint: a new flow began with this datagram.
-    const began = openAgain(state, twin, time);
+    const began = openAgain(state, twin, twin.lastSent === NEVER ? time : twin.lastSent, time);
     claim(state, began, row, at, time);
     return;
   }
@@ -145,6 +147,7 @@ function pairOrOpenDatagram(
 
 /** Whether a flow that was seen at one endpoint is now seen at another. */
 function movedOn(state: State, c: Connection, row: Uint32Array, at: number): boolean {
+  if (wasRefused(c)) return true;
   if ((c.bits & PK_CLAIM) === 0) {
     return (
       (c.bits & CT_ENDED) !== 0 &&
@@ -154,34 +157,72 @@ function movedOn(state: State, c: Connection, row: Uint32Array, at: number): boo
   return endpointText(state, c, BY_PACKETS) !== formatEndpointOf(row, at, c.family);
 }
 
-/** Ends a flow just before its last datagram and opens the next one with it. */
-function openAgain(state: State, c: Connection, time: number): Connection {
+/**
+ * Whether a flow without an endpoint was refused and asked again since: rules that refuse leave no
+ * conntrack entry, so what is told after that datagram is a new flow's.
+ */
+export function wasRefused(c: Connection): boolean {
+  return (
+    c.refusedAt !== NEVER &&
+    c.lastSent > c.refusedAt &&
+    (c.bits & (CT_CLAIM | PK_CLAIM | SAW_ANSWER)) === 0
+  );
+}
+
+/** Datagrams in a row of which no translated copy was seen, before they count as a flow of their own. */
+const MISSING_COPIES = 2;
+
+/**
+ * The new flow that began with the first of several datagrams that were not seen translated, where
+ * earlier ones were: the entry that these followed is gone, and where the new one leads nobody saw.
+ */
+function vanished(state: State, c: Connection, time: number): Connection | undefined {
+  if ((c.bits & PK_CLAIM) === 0 || (c.bits & (CT_CLAIM | CT_ENDED)) === CT_CLAIM) return undefined;
+  if ((c.bits & SAW_PRE) === 0 || time - c.lastSent < CLOCK_SLACK_NS) return undefined;
+  if (c.lastPost >= c.lastSent) {
+    c.missing = 0;
+    return undefined;
+  }
+  if (state.lost(c.lastSent, time)) return undefined;
+  if (c.missing++ === 0) c.missingSince = c.lastSent;
+  return c.missing < MISSING_COPIES ? undefined : openAgain(state, c, c.missingSince, time);
+}
+
+/** Ends a flow just before one of its datagrams, sent at `from`, and opens the next one with it. */
+export function openAgain(state: State, c: Connection, from: number, time: number): Connection {
   const { table } = state;
   const w = table.words;
-  const from = table.at(c) + ORIGINAL;
+  const tuple = table.at(c) + ORIGINAL;
   const next = table.open(
     w,
-    from + T_SRC,
-    from + T_DST,
-    w[from + T_SPORT] ?? 0,
-    w[from + T_DPORT] ?? 0,
+    tuple + T_SRC,
+    tuple + T_DST,
+    w[tuple + T_SPORT] ?? 0,
+    w[tuple + T_DPORT] ?? 0,
     UDP,
     c.family,
   );
-  next.time = c.lastSent === NEVER ? time : c.lastSent;
+  next.time = from;
   next.resolution = c.resolution;
   next.lateness = c.lateness;
-  next.lastSent = next.time;
-  next.firstSent = next.time;
+  next.lastSent = Math.max(from, c.lastSent);
+  next.firstSent = from;
   next.lastSeen = time;
   next.print = c.print;
   next.oldPrint = c.print;
   next.ipid = c.ipid;
   next.interfaceIn = c.interfaceIn;
   next.bits |= SAW_PRE;
-  table.setSequence(next, c.print);
+  if (c.lastAnswer >= from) {
+    next.bits |= SAW_ANSWER;
+    next.lastAnswer = c.lastAnswer;
+  }
+  // Later copies of these datagrams are the new flow's.
+  c.print = 0;
+  c.oldPrint = 0;
+  table.setSequence(next, next.print);
   if (listingHas(state, next)) next.bits |= IN_LISTING;
   admit(state, next);
-  supersede(state, c, next.time - 1);
+  supersede(state, c, from - 1);
   return next;
 }

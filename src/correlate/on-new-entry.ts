@@ -32,6 +32,7 @@ import {
 } from './entries.js';
 import { learn, openEntry, take } from './entry-facts.js';
 import { admit, isService, say, supersede } from './lifecycle.js';
+import { wasRefused } from './on-datagram.js';
 import { LIMITS, type State } from './state.js';
 
 /** A program that must wait for a processor was seen to tell events 1.6 s late; beyond this nobody waits for them. */
@@ -149,7 +150,7 @@ function joinable(
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
     const claimed = (c.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0;
     if (c.kind === CLOSED || (claimed && (c.bits & CT_LISTED) === 0)) continue;
-    if (!sameZone(c, row, at) || c.lastSent === NEVER) continue;
+    if (!sameZone(c, row, at) || c.lastSent === NEVER || wasRefused(c)) continue;
     const latest = time + (resolution >= COARSE_NS ? resolution : 0) + KERNEL_NS;
     if (c.time - c.lateness > latest) continue;
     if (time - lateness > c.lastSent + c.resolution + FIRST_DATAGRAM_NS) {
