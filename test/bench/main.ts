@@ -1,140 +1,114 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, openSync, rmSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { generate } from './generate.js';
+import type { Context, Part } from './context.js';
+import { jsonOf, writeDocuments } from './documents.js';
+import { faultOf, STANDARD, writeRecording } from './generate/recording.js';
+import { machineFacts, toolVersion } from './machine.js';
+import { markdownOf } from './markdown.js';
+import { type Options, parseOptions } from './options.js';
+import { formats } from './parts/formats.js';
+import { replay } from './parts/replay.js';
+import { scale } from './parts/scale.js';
+import type { DatedReport } from './report.js';
 
-/**
- * `npm run bench [-- replay] [--packets N] [--rounds N]`: whole programs, each beside its peer on the same file
- * in the same run, in turn; medians and ratios. Figures go to docs/benchmarks.md by hand, with the command.
- */
-const PROGRAM = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
-/** The same packets that whichpod looks at. */
-const FILTER = 'tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0';
+const PARTS: readonly Part[] = [replay, formats, scale];
 
-/** A module for `node --import` that prints the process's peak memory when it ends. */
-const PEAK_MEMORY = `data:text/javascript,${encodeURIComponent(
-  "process.on('exit', () => process.stderr.write('peak-rss-kb=' + process.resourceUsage().maxRSS))",
-)}`;
+const USAGE = `npm run bench [-- PART...] [--quick] [--rounds N] [--json FILE] [--write] [--dist DIR]
+${PARTS.map((part) => `  ${part.name.padEnd(10)} ${part.purpose}`).join('\n')}
+replay and formats also take what generate takes.
 
-const say = (line: string): void => void process.stdout.write(`${line}\n`);
-const complain = (line: string): void => void process.stderr.write(`${line}\n`);
+npm run bench -- generate DIR [--packets N] [--connections N] [--live N]
+    [--format pcap|pcap-ns|pcap-be|pcapng] [--link ethernet|sll2] [--vlan] [--ipv6-share 0.2]
+    [--retransmit-share 0.01] [--reuse-share 0.01] [--payload BYTES] [--seed N]
+    [--services N] [--endpoints N] [--clients N]
+`;
 
-interface Run {
-  readonly seconds: number;
-  readonly rssMegabytes: number;
-  readonly output: string;
-}
+/** Enough for a median with a spread around it. */
+const ROUNDS = 5;
 
-function option(name: string, otherwise: number): number {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? otherwise : Number(process.argv[at + 1]);
-}
+const DIST = fileURLToPath(new URL('../../dist', import.meta.url));
 
-/** Runs a program to its end: wall clock as seen from here, peak memory as the program itself reports it at its exit. */
-function time(command: string, args: readonly string[], discard = false): Run {
-  const before = process.hrtime.bigint();
-  const done = spawnSync(command, args, {
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-    stdio: ['ignore', discard ? openSync('/dev/null', 'w') : 'pipe', 'pipe'],
-  });
-  const seconds = Number(process.hrtime.bigint() - before) / 1e9;
-  if (done.status !== 0) throw new Error(`${command} ${args.join(' ')}: ${done.stderr}`);
-  return { seconds, rssMegabytes: peakOf(done.stderr), output: done.stdout ?? '' };
-}
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+const complain = (text: string): void => void process.stderr.write(`${text}\n`);
 
-/** From the line that PEAK_MEMORY prints; 0 for a program that does not. */
-function peakOf(stderr: string): number {
-  const m = /peak-rss-kb=(\d+)/.exec(stderr);
-  return m ? Number(m[1]) / 1024 : 0;
-}
-
-const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 0;
-};
-
-function replayBench(packets: number, rounds: number): void {
-  const folder = mkdtempSync(join(tmpdir(), 'whichpod-bench-'));
+async function main(args: readonly string[]): Promise<number> {
+  let options: Options;
   try {
-    const shape = { packets, packetsEach: 20, services: 100, endpointsEach: 10 };
-    const made = generate(folder, shape);
-    const megabytes = Math.round(made.bytes / 1e6);
-    say(
-      `replay: ${made.packets} packets, ${made.connections} connections, ${megabytes} MB, ${shape.services} Services with ${shape.endpointsEach} Pods`,
-    );
-    const forms = [
-      { name: 'whichpod -o summary', args: ['-o', 'summary'], discard: false },
-      { name: 'whichpod -o ndjson > /dev/null', args: ['-o', 'ndjson'], discard: true },
-    ];
-    const results = new Map<string, Run[]>();
-    const keep = (name: string, run: Run): void => {
-      results.set(name, [...(results.get(name) ?? []), run]);
-    };
-    for (let round = 0; round <= rounds; round++) {
-      const peer = time('tcpdump', ['-r', made.capture, '-w', '/dev/null', FILTER]);
-      if (round > 0) keep('tcpdump -r -w /dev/null', peer);
-      for (const form of forms) {
-        const run = time(
-          process.execPath,
-          ['--import', PEAK_MEMORY, PROGRAM, 'replay', folder, ...form.args],
-          form.discard,
-        );
-        if (!form.discard) check(run.output, made.connections);
-        if (round > 0) keep(form.name, run);
-      }
+    options = parseOptions(args);
+  } catch (error) {
+    complain(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    return 2;
+  }
+  const [first, folder] = options.words;
+  if (first === 'generate') return generate(options, folder);
+  const unknown = options.words.filter((word) => !PARTS.some((part) => part.name === word));
+  if (unknown.length > 0) {
+    complain(`no benchmark ${unknown.join(', ')}\n\n${USAGE}`);
+    return 2;
+  }
+  const parts = PARTS.filter(
+    (part) => options.words.length === 0 || options.words.includes(part.name),
+  );
+  await bench(parts, options, args);
+  return 0;
+}
+
+function generate(options: Options, folder: string | undefined): number {
+  const shape = { ...STANDARD, ...options.shape };
+  const fault = folder === undefined ? 'generate into which folder?' : faultOf(shape);
+  if (fault !== undefined || folder === undefined) {
+    complain(`${fault}\n\n${USAGE}`);
+    return 2;
+  }
+  const { capture, captureBytes } = writeRecording(folder, shape);
+  say(`${capture}: ${shape.packets} packets, ${Math.round(captureBytes / 1e6)} MB`);
+  return 0;
+}
+
+async function bench(parts: readonly Part[], options: Options, args: readonly string[]) {
+  const scratch = mkdtempSync(join(tmpdir(), 'whichpod-bench-'));
+  const context: Context = {
+    quick: options.quick,
+    rounds: options.rounds ?? (options.quick ? 1 : ROUNDS),
+    dist: options.dist === undefined ? DIST : resolve(options.dist),
+    scratch,
+    shape: options.shape,
+    say: complain,
+  };
+  const machine = machineFacts();
+  const reports: DatedReport[] = [];
+  try {
+    for (const part of parts) {
+      complain(`${part.name}: ${part.purpose}`);
+      const report = await part.run(context);
+      const dated: DatedReport = {
+        ...report,
+        // Tiny inputs show that it works; how fast, they do not.
+        rows: context.quick ? report.rows.map(({ met: _, ...row }) => row) : report.rows,
+        date: new Date().toISOString().slice(0, 10),
+        machine,
+        tools: part.tools.flatMap((tool) => toolVersion(tool) ?? []),
+        command: ['npm run bench --', part.name, ...flagsOf(args, parts)].join(' '),
+      };
+      reports.push(dated);
+      say(`\n## ${part.name}\n\n${markdownOf(dated)}`);
     }
-    report(results, made.packets);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(scratch, { recursive: true, force: true });
   }
+  if (options.json !== undefined) writeFileSync(options.json, jsonOf(reports));
+  if (options.write) writeDocuments(reports);
 }
 
-/** A figure counts only if the work was done: every connection attributed. */
-function check(output: string, connections: number): void {
-  const last = output.trim().split('\n').at(-1) ?? '';
-  const summary: unknown = JSON.parse(last);
-  const text = JSON.stringify(summary);
-  if (!text.includes(`"seen":${connections},"attributed":${connections}`)) {
-    throw new Error(`not all of ${connections} connections were attributed: ${text}`);
-  }
+/** The command line without the names of parts and without where figures go. */
+function flagsOf(args: readonly string[], parts: readonly Part[]): string[] {
+  const names = new Set(parts.map((part) => part.name));
+  return args.filter(
+    (arg, i) =>
+      !names.has(arg) && arg !== '--write' && arg !== '--json' && args[i - 1] !== '--json',
+  );
 }
 
-function report(results: ReadonlyMap<string, readonly Run[]>, packets: number): void {
-  const base = median((results.get('tcpdump -r -w /dev/null') ?? []).map((r) => r.seconds));
-  for (const [name, runs] of results) {
-    const seconds = runs.map((r) => r.seconds);
-    const mid = median(seconds);
-    const rss = median(runs.map((r) => r.rssMegabytes));
-    say(
-      [
-        name.padEnd(32),
-        `${mid.toFixed(3)} s`.padStart(10),
-        `(${Math.min(...seconds).toFixed(3)}-${Math.max(...seconds).toFixed(3)})`.padEnd(16),
-        `${(packets / mid / 1e6).toFixed(2)} M packets/s`.padStart(18),
-        `${(base / mid).toFixed(2)} x tcpdump`.padStart(16),
-        rss > 0 ? `${Math.round(rss)} MB` : '',
-      ].join('  '),
-    );
-  }
-}
-
-const parts: Readonly<Record<string, () => void>> = {
-  replay: () => replayBench(option('--packets', 2_000_000), option('--rounds', 5)),
-};
-
-const asked = process.argv.slice(2).filter((a) => !a.startsWith('--') && !/^\d+$/.test(a));
-say(
-  `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, ${execFileSync('uname', ['-sr'], { encoding: 'utf8' }).trim()}`,
-);
-for (const name of asked.length > 0 ? asked : Object.keys(parts)) {
-  const part = parts[name];
-  if (part === undefined) {
-    complain(`no benchmark ${name}; there are: ${Object.keys(parts).join(', ')}`);
-    process.exitCode = 2;
-  } else {
-    part();
-  }
-}
+process.exitCode = await main(process.argv.slice(2));
