@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import type { LabOptions } from './spec.js';
+import type { LabOptions, RuleBackend } from './spec.js';
 
 /** Programs without which no lab can be built; the rule programs depend on the backend. */
 const PROGRAMS = ['ip', 'nsenter'];
@@ -10,10 +10,13 @@ export function labUnavailable(options?: Pick<LabOptions, 'ruleBackend'>): strin
   if (process.platform !== 'linux') return 'not Linux';
   if (process.geteuid?.() !== 0) return 'not root';
   const programs = [...PROGRAMS];
-  if (options !== undefined)
-    programs.push(`${options.ruleBackend}-restore`, `${options.ruleBackend}-save`);
+  if (options !== undefined) programs.push(...rulePrograms(options.ruleBackend));
   const missing = programs.filter((program) => !isInstalled(program));
   return missing.length === 0 ? undefined : `not installed: ${missing.join(', ')}`;
+}
+
+function rulePrograms(backend: RuleBackend): string[] {
+  return backend === 'nftables' ? ['nft'] : [`${backend}-restore`, `${backend}-save`];
 }
 
 function isInstalled(program: string): boolean {

@@ -45,6 +45,7 @@ export function nodeCommands(
     lines.push(`link set ${BRIDGE} up`);
   }
   for (const pod of options.pods) {
+    if (!isOnNode(pod)) continue;
     const veth = hostInterface(pod);
     lines.push(`link add ${veth} type veth peer name eth0 netns ${namespaceOf(pod)}`);
     if (bridge) {
@@ -55,44 +56,68 @@ export function nodeCommands(
       );
     }
     lines.push(`link set ${veth} up`);
-    if (!bridge) lines.push(...routeToPod(options, pod, veth));
+    if (!bridge) lines.push(...routeToPod(options.gateway, options.gateway6, pod, veth));
   }
   return lines;
 }
 
-function routeToPod(options: LabOptions, pod: LabPod, veth: string): string[] {
+/** Whether it hangs on the node by a veth of its own. */
+export function isOnNode(pod: LabPod): boolean {
+  return pod.hostNetwork !== true && pod.node === undefined;
+}
+
+function routeToPod(
+  gateway: string,
+  gateway6: string | undefined,
+  pod: LabPod,
+  veth: string,
+): string[] {
   const lines = [
-    `address add ${options.gateway}/32 dev ${veth}`,
-    `route add ${pod.ip}/32 dev ${veth} scope link src ${options.gateway}`,
+    `address add ${gateway}/32 dev ${veth}`,
+    `route add ${pod.ip}/32 dev ${veth} scope link src ${gateway}`,
   ];
-  if (pod.ip6 !== undefined && options.gateway6 !== undefined) {
+  if (pod.ip6 !== undefined && gateway6 !== undefined) {
     lines.push(
-      `address add ${options.gateway6}/128 dev ${veth} nodad`,
+      `address add ${gateway6}/128 dev ${veth} nodad`,
       `route add ${pod.ip6}/128 dev ${veth}`,
     );
   }
   return lines;
 }
 
-/** Lines for `ip -batch` in the namespace of what is outside the cluster. */
-export function outsideCommands(options: LabOptions): string[] {
-  return [
+/** Lines for `ip -batch` in the namespace of what is outside the cluster, or of the second node. */
+export function outsideCommands(
+  options: LabOptions,
+  namespaceOf: (pod: LabPod) => string,
+): string[] {
+  const lines = [
     'link set lo up',
     `address add ${options.outsideAddress}/24 dev eth0`,
     'link set eth0 up',
   ];
+  for (const pod of options.pods) {
+    if (pod.node !== 'outside' || options.outsideNode === undefined) continue;
+    const veth = hostInterface(pod);
+    lines.push(
+      `link add ${veth} type veth peer name eth0 netns ${namespaceOf(pod)}`,
+      `link set ${veth} up`,
+      ...routeToPod(options.outsideNode.gateway, undefined, pod, veth),
+    );
+  }
+  return lines;
 }
 
 /** Lines for `ip -batch` in a Pod's namespace. */
 export function podCommands(options: LabOptions, pod: LabPod): string[] {
-  const bridge = options.layout === 'bridge';
+  const bridge = options.layout === 'bridge' && pod.node === undefined;
+  const gateway = pod.node === undefined ? options.gateway : options.outsideNode?.gateway;
   const lines = [
     'link set lo up',
     `address add ${pod.ip}/${bridge ? prefix(options.podCIDR) : 32} dev eth0`,
     'link set eth0 up',
   ];
-  if (!bridge) lines.push(`route add ${options.gateway} dev eth0 scope link`);
-  lines.push(`route add default via ${options.gateway} dev eth0`);
+  if (!bridge) lines.push(`route add ${gateway} dev eth0 scope link`);
+  lines.push(`route add default via ${gateway} dev eth0`);
   if (pod.ip6 !== undefined && options.gateway6 !== undefined && options.podCIDR6 !== undefined) {
     lines.push(`address add ${pod.ip6}/${bridge ? prefix(options.podCIDR6) : 128} dev eth0 nodad`);
     if (!bridge) lines.push(`route add ${options.gateway6} dev eth0`);
@@ -104,6 +129,10 @@ export function podCommands(options: LabOptions, pod: LabPod): string[] {
 /** The node's sysctls: all of them belong to a network namespace, so the machine's own stay as they are. */
 export function nodeSysctls(options: LabOptions): Sysctl[] {
   const sysctls: Sysctl[] = [['net/ipv4/ip_forward', '1']];
+  // kube-proxy sets it for node ports at 127.0.0.1, which there are in iptables mode only.
+  if (options.ruleBackend !== 'nftables' && options.services.some((it) => it.nodePort)) {
+    sysctls.push(['net/ipv4/conf/all/route_localnet', '1']);
+  }
   const ip6 = hasFamily6(options);
   if (ip6) sysctls.push(['net/ipv6/conf/all/forwarding', '1']);
   if (options.layout === 'bridge') {

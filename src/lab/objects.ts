@@ -2,6 +2,7 @@ import {
   type Family,
   familyOf,
   type LabOptions,
+  type LabPod,
   type LabService,
   podAddress,
   podNamed,
@@ -15,9 +16,15 @@ export interface ClusterObjects {
   readonly pods: object;
 }
 
-/** Raw lists (PodList and so on, so items carry no kind), everything created at `createdAt` (RFC 3339). */
-export function clusterObjects(options: LabOptions, createdAt: string): ClusterObjects {
-  const uids = new Uids();
+/**
+ * Raw lists (PodList and so on, so items carry no kind), everything created at `createdAt` (RFC 3339).
+ * With the `uids` of an earlier call objects keep theirs.
+ */
+export function clusterObjects(
+  options: LabOptions,
+  createdAt: string,
+  uids: Uids = new Uids(),
+): ClusterObjects {
   const metadata = (namespace: string, name: string, kind: string): object => ({
     name,
     ...(namespace === '' ? {} : { namespace }),
@@ -32,19 +39,21 @@ export function clusterObjects(options: LabOptions, createdAt: string): ClusterO
     ...groupBy(options.services, (port) => `${port.namespace}/${port.name}`).values(),
   ];
   return {
-    nodes: list('v1', 'NodeList', [
-      {
-        metadata: metadata('', options.nodeName, 'Node'),
-        spec: { podCIDR: options.podCIDR, podCIDRs: [options.podCIDR] },
+    nodes: list(
+      'v1',
+      'NodeList',
+      nodesOf(options).map(({ name, podCIDR, address }) => ({
+        metadata: metadata('', name, 'Node'),
+        spec: { podCIDR, podCIDRs: [podCIDR] },
         status: {
           addresses: [
-            { type: 'InternalIP', address: options.nodeAddress },
-            { type: 'Hostname', address: options.nodeName },
+            { type: 'InternalIP', address },
+            { type: 'Hostname', address: name },
           ],
           conditions: [{ type: 'Ready', status: 'True' }],
         },
-      },
-    ]),
+      })),
+    ),
     services: list(
       'v1',
       'ServiceList',
@@ -60,11 +69,15 @@ export function clusterObjects(options: LabOptions, createdAt: string): ClusterO
       'PodList',
       options.pods.map((pod) => ({
         metadata: metadata(pod.namespace, pod.name, 'Pod'),
-        spec: { nodeName: options.nodeName, containers: [{ name: 'main', image: 'lab' }] },
+        spec: {
+          nodeName: nodeOf(options, pod).name,
+          ...(pod.hostNetwork === true ? { hostNetwork: true } : {}),
+          containers: [{ name: 'main', image: 'lab' }],
+        },
         status: {
           phase: 'Running',
           conditions: [{ type: 'Ready', status: 'True' }],
-          hostIP: options.nodeAddress,
+          hostIP: nodeOf(options, pod).address,
           podIP: pod.ip,
           podIPs: [pod.ip, pod.ip6].filter((ip) => ip !== undefined).map((ip) => ({ ip })),
           startTime: createdAt,
@@ -72,6 +85,24 @@ export function clusterObjects(options: LabOptions, createdAt: string): ClusterO
       })),
     ),
   };
+}
+
+interface LabNode {
+  readonly name: string;
+  readonly podCIDR: string;
+  readonly address: string;
+}
+
+function nodesOf(options: LabOptions): LabNode[] {
+  const { nodeName, podCIDR, nodeAddress, outsideNode, outsideAddress } = options;
+  const first = { name: nodeName, podCIDR, address: nodeAddress };
+  return outsideNode === undefined ? [first] : [first, { ...outsideNode, address: outsideAddress }];
+}
+
+function nodeOf(options: LabOptions, pod: LabPod): LabNode {
+  const [first, second] = nodesOf(options);
+  const found = pod.node === 'outside' ? second : first;
+  return found ?? { name: options.nodeName, podCIDR: '', address: '' };
 }
 
 type Metadata = (namespace: string, name: string, kind: string) => object;
@@ -109,6 +140,7 @@ function service(ports: readonly LabService[], metadata: Metadata): object {
             sessionAffinity: 'ClientIP',
             sessionAffinityConfig: { clientIP: { timeoutSeconds: first.affinitySeconds } },
           }),
+      ...(first.externalIPs === undefined ? {} : { externalIPs: first.externalIPs }),
       internalTrafficPolicy: 'Cluster',
     },
     status: { loadBalancer: {} },
@@ -141,7 +173,7 @@ function endpointSlices(
         return {
           addresses: [podAddress(pod, family)],
           conditions: { ready: true, serving: true, terminating: false },
-          nodeName: options.nodeName,
+          nodeName: nodeOf(options, pod).name,
           targetRef: {
             kind: 'Pod',
             namespace: pod.namespace,
@@ -176,7 +208,7 @@ function portKey(port: LabService): string {
 }
 
 /** Invented but stable: the same object of the same lab has the same uid in every run. */
-class Uids {
+export class Uids {
   readonly #known = new Map<string, string>();
 
   set(kind: string, namespace: string, name: string, uid: string): void {

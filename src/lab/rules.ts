@@ -1,12 +1,14 @@
 import { endpointChainHash, serviceChainHash } from '../decode/rules/chain-names.js';
 import { formatEndpoint } from '../model/address.js';
 import {
+  backendOf,
   type Family,
   familyOf,
   type LabOptions,
   type LabService,
   podAddress,
   podNamed,
+  type RuleBackend,
 } from './spec.js';
 
 /** What kube-proxy keeps in memory of one service port, in one family. */
@@ -16,7 +18,9 @@ interface ServicePort {
   readonly name: string;
   /** The sixteen characters that all chains of this port share. */
   readonly hash: string;
+  /** With the length of its prefix, as the next. */
   readonly clusterIP: string;
+  readonly externalIPs: readonly string[];
   readonly endpoints: readonly {
     readonly chain: string;
     readonly ip: string;
@@ -35,13 +39,78 @@ const COMMENT_EXTERNAL = '-m comment --comment "kubernetes externally-visible se
 const COMMENT_FIREWALL = '-m comment --comment "kubernetes load balancer firewall"';
 const NEW = '-m conntrack --ctstate NEW';
 
+/** One table of a dump: its chains in order, their rules with `-A CHAIN`. */
+interface Table {
+  readonly name: string;
+  readonly chains: readonly string[];
+  readonly rules: readonly string[];
+}
+
 /**
  * The node's rules for one family as input for iptables-restore, in the shape in which kube-proxy 1.19 or
  * 1.24 and later write them (chains, order, comments, probabilities; pkg/proxy/iptables/proxier.go), with
  * the jumps from the built-in chains in the order in which they are found on a fresh node: each is inserted
  * at position 1, so the last written comes first. KUBE-FIREWALL and KUBE-MARK-DROP are the kubelet's.
+ * Of a node with two back ends, those that `backend` holds.
  */
-export function restoreInput(options: LabOptions, family: Family): string {
+export function restoreInput(
+  options: LabOptions,
+  family: Family,
+  backend: RuleBackend = options.ruleBackend,
+): string {
+  const canary: Table = { name: 'mangle', chains: ['KUBE-PROXY-CANARY'], rules: [] };
+  return [canary, ...tablesOf(options, family, backend)].map(print).join('');
+}
+
+/**
+ * What kube-proxy gives to `iptables-restore --noflush` when something has changed: its top-level
+ * chains, the chains of the Services that changed (up to 1.27: of all), and `-X` for those that nothing
+ * needs any more. The jumps from built-in chains and the kubelet's chains stay as they are.
+ */
+export function syncInput(
+  before: LabOptions,
+  after: LabOptions,
+  family: Family,
+  backend: RuleBackend = after.ruleBackend,
+): string {
+  const known = tablesOf(before, family, backend);
+  return tablesOf(after, family, backend)
+    .map((wanted, index) => {
+      const held = known[index] ?? wanted;
+      const rules = byChain(wanted);
+      const old = byChain(held);
+      const written = wanted.chains.filter((chain) => {
+        if (NOT_OURS.has(chain)) return false;
+        if (!PER_SERVICE.test(chain) || after.chainNames === '1.19') return true;
+        return rules.get(chain)?.join() !== old.get(chain)?.join();
+      });
+      const stale = held.chains.filter((chain) => !wanted.chains.includes(chain));
+      return print({
+        name: wanted.name,
+        chains: [...written, ...stale],
+        rules: [
+          ...written.flatMap((chain) => rules.get(chain) ?? []),
+          ...stale.map((chain) => `-X ${chain}`),
+        ],
+      });
+    })
+    .join('');
+}
+
+/** Chains that no sync of kube-proxy touches. */
+const NOT_OURS = new Set(['KUBE-FIREWALL', 'KUBE-MARK-DROP', 'KUBE-PROXY-CANARY']);
+const PER_SERVICE = /^KUBE-(?:SVC|SEP|EXT)-/;
+
+function byChain({ rules }: Table): Map<string, string[]> {
+  const chains = new Map<string, string[]>();
+  for (const rule of rules) {
+    const [, chain = ''] = rule.split(' ', 2);
+    chains.set(chain, [...(chains.get(chain) ?? []), rule]);
+  }
+  return chains;
+}
+
+function tablesOf(options: LabOptions, family: Family, backend: RuleBackend): Table[] {
   const dialect: Dialect = {
     family,
     old: options.chainNames === '1.19',
@@ -53,12 +122,9 @@ export function restoreInput(options: LabOptions, family: Family): string {
   };
   const ports = options.services
     .filter((service) => familyOf(service.clusterIP) === family)
+    .filter((service) => backendOf(options, service) === backend)
     .map((service) => servicePort(options, service, dialect));
-  return [
-    table('mangle', ['KUBE-PROXY-CANARY'], []),
-    filterTable(ports, dialect),
-    natTable(ports, dialect),
-  ].join('');
+  return [filterTable(ports, dialect), natTable(ports, dialect)];
 }
 
 function servicePort(options: LabOptions, service: LabService, dialect: Dialect): ServicePort {
@@ -66,11 +132,13 @@ function servicePort(options: LabOptions, service: LabService, dialect: Dialect)
   // Up to 1.19 an unnamed port leaves its colon behind.
   const named = service.portName !== undefined && service.portName !== '';
   const name = named || dialect.old ? `${base}:${service.portName ?? ''}` : base;
+  const length = dialect.family === 6 ? 128 : 32;
   return {
     service,
     name,
     hash: serviceChainHash(name, service.protocol),
-    clusterIP: `${service.clusterIP}/${dialect.family === 6 ? 128 : 32}`,
+    clusterIP: `${service.clusterIP}/${length}`,
+    externalIPs: (service.externalIPs ?? []).map((ip) => `${ip}/${length}`),
     endpoints: service.endpoints.map((pod) => {
       const ip = podAddress(podNamed(options, pod), dialect.family);
       const to = formatEndpoint(ip, service.targetPort);
@@ -79,7 +147,7 @@ function servicePort(options: LabOptions, service: LabService, dialect: Dialect)
   };
 }
 
-function table(name: string, chains: readonly string[], rules: readonly string[]): string {
+function print({ name, chains, rules }: Table): string {
   const lines = [`*${name}`, ...chains.map((chain) => `:${chain} - [0:0]`), ...rules, 'COMMIT'];
   return `${lines.join('\n')}\n`;
 }
@@ -90,11 +158,15 @@ function comment(text: string): string {
 
 /** `-d VIP -p tcp -m comment --comment "…" -m tcp --dport 80`, the way to name a Service's address. */
 function toClusterIP(port: ServicePort, text: string): string {
-  const { protocol, port: number } = port.service;
-  return `-d ${port.clusterIP} -p ${protocol} ${comment(text)} -m ${protocol} --dport ${number}`;
+  return toAddress(port, port.clusterIP, text);
 }
 
-function filterTable(ports: readonly ServicePort[], dialect: Dialect): string {
+function toAddress(port: ServicePort, address: string, text: string): string {
+  const { protocol, port: number } = port.service;
+  return `-d ${address} -p ${protocol} ${comment(text)} -m ${protocol} --dport ${number}`;
+}
+
+function filterTable(ports: readonly ServicePort[], dialect: Dialect): Table {
   const { old, family } = dialect;
   const chains = [
     'KUBE-EXTERNAL-SERVICES',
@@ -127,14 +199,18 @@ function filterTable(ports: readonly ServicePort[], dialect: Dialect): string {
         `-A OUTPUT ${NEW} ${COMMENT_FIREWALL} -j KUBE-PROXY-FIREWALL`,
         `-A OUTPUT ${NEW} ${COMMENT_PORTALS} -j KUBE-SERVICES`,
       ];
-  return table('filter', chains, [
-    ...jumps,
-    ...kubeFirewall(dialect),
-    '-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP',
-    `-A KUBE-FORWARD ${comment('kubernetes forwarding rules')} -m mark --mark 0x4000/0x4000 -j ACCEPT`,
-    ...forwardEstablished(dialect),
-    ...rejections(ports, family),
-  ]);
+  return {
+    name: 'filter',
+    chains,
+    rules: [
+      ...jumps,
+      ...kubeFirewall(dialect),
+      '-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP',
+      `-A KUBE-FORWARD ${comment('kubernetes forwarding rules')} -m mark --mark 0x4000/0x4000 -j ACCEPT`,
+      ...forwardEstablished(dialect),
+      ...rejections(ports, family),
+    ],
+  };
 }
 
 function kubeFirewall({ old, family }: Dialect): string[] {
@@ -170,6 +246,9 @@ function rejections(ports: readonly ServicePort[], family: Family): string[] {
     if (port.endpoints.length > 0) continue;
     const text = `${port.name} has no endpoints`;
     rules.push(`-A KUBE-SERVICES ${toClusterIP(port, text)} ${reject}`);
+    for (const address of port.externalIPs) {
+      rules.push(`-A KUBE-EXTERNAL-SERVICES ${toAddress(port, address, text)} ${reject}`);
+    }
     const { protocol, nodePort } = port.service;
     if (nodePort === undefined) continue;
     rules.push(
@@ -179,7 +258,7 @@ function rejections(ports: readonly ServicePort[], family: Family): string[] {
   return rules;
 }
 
-function natTable(ports: readonly ServicePort[], dialect: Dialect): string {
+function natTable(ports: readonly ServicePort[], dialect: Dialect): Table {
   const chains = [
     'KUBE-MARK-MASQ',
     'KUBE-NODEPORTS',
@@ -208,15 +287,20 @@ function natTable(ports: readonly ServicePort[], dialect: Dialect): string {
       ...balancingRules(port, dialect),
       ...endpointRules(port),
     );
-    if (port.service.nodePort === undefined) continue;
-    if (!dialect.old) chains.push(`KUBE-EXT-${port.hash}`);
-    rules.push(...nodePortRules(port, port.service.nodePort, dialect));
+    const { nodePort } = port.service;
+    if (nodePort === undefined && port.externalIPs.length === 0) continue;
+    if (!dialect.old) {
+      chains.push(`KUBE-EXT-${port.hash}`);
+      rules.push(...externalRules(port));
+    }
+    rules.push(...externalIPRules(port, dialect));
+    if (nodePort !== undefined) rules.push(...nodePortRules(port, nodePort, dialect));
   }
   const note = comment(
     'kubernetes service nodeports; NOTE: this must be the last rule in this chain',
   );
   rules.push(`-A KUBE-SERVICES ${note} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS`);
-  return table('nat', chains, rules);
+  return { name: 'nat', chains, rules };
 }
 
 /** The masquerade rule stands before the dispatch up to 1.21, inside the Service's chain later. */
@@ -267,20 +351,32 @@ function endpointRules(port: ServicePort): string[] {
   });
 }
 
+/** Everything that comes to an external address of a Service (1.24 and later). */
+function externalRules(port: ServicePort): string[] {
+  const chain = `KUBE-EXT-${port.hash}`;
+  const why = comment(`masquerade traffic for ${port.name} external destinations`);
+  return [`-A ${chain} ${why} -j KUBE-MARK-MASQ`, `-A ${chain} -j KUBE-SVC-${port.hash}`];
+}
+
+/** Up to 1.20 what a local process sends to an address that is not this node's goes there untranslated. */
+function externalIPRules(port: ServicePort, { old }: Dialect): string[] {
+  return port.externalIPs.flatMap((address) => {
+    const rule = `-A KUBE-SERVICES ${toAddress(port, address, `${port.name} external IP`)}`;
+    if (!old) return [`${rule} -j KUBE-EXT-${port.hash}`];
+    return [
+      `${rule} -j KUBE-MARK-MASQ`,
+      `${rule} -m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j KUBE-SVC-${port.hash}`,
+      `${rule} -m addrtype --dst-type LOCAL -j KUBE-SVC-${port.hash}`,
+    ];
+  });
+}
+
 function nodePortRules(port: ServicePort, nodePort: number, { old }: Dialect): string[] {
   const { protocol } = port.service;
   const match = `-p ${protocol} ${comment(port.name)} -m ${protocol} --dport ${nodePort}`;
-  if (old) {
-    return [
-      `-A KUBE-NODEPORTS ${match} -j KUBE-MARK-MASQ`,
-      `-A KUBE-NODEPORTS ${match} -j KUBE-SVC-${port.hash}`,
-    ];
-  }
-  const external = `KUBE-EXT-${port.hash}`;
-  const why = comment(`masquerade traffic for ${port.name} external destinations`);
+  if (!old) return [`-A KUBE-NODEPORTS ${match} -j KUBE-EXT-${port.hash}`];
   return [
-    `-A ${external} ${why} -j KUBE-MARK-MASQ`,
-    `-A ${external} -j KUBE-SVC-${port.hash}`,
-    `-A KUBE-NODEPORTS ${match} -j ${external}`,
+    `-A KUBE-NODEPORTS ${match} -j KUBE-MARK-MASQ`,
+    `-A KUBE-NODEPORTS ${match} -j KUBE-SVC-${port.hash}`,
   ];
 }

@@ -9,6 +9,10 @@ export interface LabPod {
   readonly uid?: string;
   readonly ip: string;
   readonly ip6?: string;
+  /** It has the network of the node: its server runs in the node's namespace, and `ip` is the node's address. */
+  readonly hostNetwork?: true;
+  /** It runs on the second node (`LabOptions.outsideNode`). */
+  readonly node?: 'outside';
 }
 
 /** One port of one Service. A Service with several ports is several entries with one namespace and name. */
@@ -25,9 +29,17 @@ export interface LabService {
   /** Pod names, in the order in which their rules are written. Empty: the rules reject. */
   readonly endpoints: readonly string[];
   readonly nodePort?: number;
+  readonly externalIPs?: readonly string[];
+  /** Nobody listens at the target port: its Pods refuse. */
+  readonly deaf?: true;
+  /** On a node where both of iptables' back ends are live: which one holds this Service, if not the node's. */
+  readonly ruleBackend?: 'iptables-nft' | 'iptables-legacy';
   /** Session affinity by client address, for so many seconds. */
   readonly affinitySeconds?: number;
 }
+
+/** iptables' two kernel back ends, and kube-proxy's nftables mode. */
+export type RuleBackend = 'iptables-nft' | 'iptables-legacy' | 'nftables';
 
 export interface LabOptions {
   /**
@@ -35,12 +47,17 @@ export interface LabOptions {
    * routed: one route a veth, no bridge, the shape of ptp, kindnet, Calico and the cloud CNIs.
    */
   readonly layout: 'bridge' | 'routed';
-  readonly ruleBackend: 'iptables-nft' | 'iptables-legacy';
+  readonly ruleBackend: RuleBackend;
+  /**
+   * Of mode nftables: `1.30` has a chain for each endpoint and a map of verdicts to them, `1.36` (the
+   * default) translates in the Service's chain by a map of addresses.
+   */
+  readonly nftLayout?: '1.30' | '1.36';
   readonly pods: readonly LabPod[];
   readonly services: readonly LabService[];
   /**
    * Which kube-proxy's rules: `1.19` hashes and comments an unnamed port as `namespace/name:` and writes
-   * the older chains; `current` is what 1.24 and later write.
+   * the older chains; `current` is what 1.24 and later write. Of no concern in mode nftables.
    */
   readonly chainNames: '1.19' | 'current';
   /** kube-proxy's --cluster-cidr; without it there is no rule that masquerades what comes from outside. */
@@ -56,6 +73,15 @@ export interface LabOptions {
   readonly nodeAddress: string;
   /** The only other host on that link, in the same /24: where clients outside the cluster are. It leads nowhere else. */
   readonly outsideAddress: string;
+  /**
+   * The host outside is a second node, with Pods behind it. No route and no tunnel to them is made:
+   * whoever wants one makes it.
+   */
+  readonly outsideNode?: {
+    readonly name: string;
+    readonly podCIDR: string;
+    readonly gateway: string;
+  };
 }
 
 export type Family = 4 | 6;
@@ -70,6 +96,17 @@ export function podAddress(pod: LabPod, family: Family): string {
   if (address === undefined)
     throw new UsageError(`lab: Pod ${pod.name} has no IPv${family} address`);
   return address;
+}
+
+/** Where the rules of a Service are. */
+export function backendOf(options: LabOptions, service: LabService): RuleBackend {
+  return service.ruleBackend ?? options.ruleBackend;
+}
+
+/** All back ends that hold rules, the node's own first. */
+export function backendsOf(options: LabOptions): readonly RuleBackend[] {
+  const all = options.services.map((service) => backendOf(options, service));
+  return [...new Set([options.ruleBackend, ...all])];
 }
 
 export function podNamed(options: LabOptions, name: string): LabPod {
@@ -98,6 +135,14 @@ export function checkOptions(options: LabOptions): void {
   for (const pod of options.pods) {
     if (names.has(pod.name)) throw new UsageError(`lab: the name ${pod.name} is taken`);
     names.add(pod.name);
+    if (pod.node === 'outside' && options.outsideNode === undefined) {
+      throw new UsageError(`lab: ${pod.name} is to run on a second node, and there is none`);
+    }
+    if (pod.hostNetwork === true) {
+      if (pod.ip === options.nodeAddress && pod.ip6 === undefined && pod.node === undefined)
+        continue;
+      throw new UsageError(`lab: ${pod.name} is to have the node's address, and no other`);
+    }
     take(pod.ip, pod.name);
     if (pod.ip6 === undefined) continue;
     take(pod.ip6, pod.name);

@@ -56,19 +56,25 @@ function destination(
   to: string,
 ): Pick<TrafficJob, 'service' | 'host' | 'port'> {
   if (to.includes('/')) {
-    const found = options.services.find((service) => {
-      return to === `${service.namespace}/${service.name}` || to === fullName(service);
-    });
+    const found = options.services.find((service) => isNamed(service, to));
     if (found === undefined) throw new UsageError(`lab: there is no Service ${to}`);
     return { service: fullName(found), host: found.clusterIP, port: found.port };
   }
   const cut = to.lastIndexOf(':');
   const host = to.slice(0, cut).replace(/^\[(.*)\]$/, '$1');
   const port = Number(to.slice(cut + 1));
-  const known = options.services.find(
-    (service) => service.clusterIP === host && service.port === port,
-  );
+  const own = [options.nodeAddress, '127.0.0.1'];
+  const known = options.services.find((service) => {
+    const addresses = [service.clusterIP, ...(service.externalIPs ?? [])];
+    if (addresses.includes(host) && service.port === port) return true;
+    return own.includes(host) && service.nodePort === port;
+  });
   return { service: known === undefined ? '' : fullName(known), host, port };
+}
+
+/** Whether `namespace/name` or `namespace/name:portName` means it. */
+export function isNamed(service: LabService, name: string): boolean {
+  return name === `${service.namespace}/${service.name}` || name === fullName(service);
 }
 
 /** As truth rows name a Service: the unnamed port leaves its colon. */
