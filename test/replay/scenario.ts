@@ -17,9 +17,10 @@ export interface Line {
   readonly protocol?: string;
   readonly client?: End;
   readonly destination?: End;
-  readonly service?: { readonly namespace?: string; readonly name?: string };
+  readonly service?: { readonly namespace?: string; readonly name?: string; readonly via?: string };
   readonly backend?: End & { readonly pod?: { readonly name?: string } };
   readonly source?: End;
+  readonly detail?: string;
   readonly rules?: { readonly path?: readonly string[] };
   readonly verdict?: string;
   readonly reason?: string;
@@ -37,7 +38,7 @@ interface End {
 }
 
 /** A request as client and Pod recorded it (truth.jsonl). */
-interface Request {
+export interface Request {
   readonly from?: string;
   readonly proto: string;
   readonly svc?: string;
@@ -49,17 +50,25 @@ interface Request {
   readonly t1?: number;
   readonly ok: boolean;
   readonly pod?: string;
+  readonly podIP?: string;
   readonly seenSrc?: string;
   readonly seenSport?: number;
 }
 
+/** A request that is not told as it was. */
+export interface Fault {
+  readonly what: string;
+  readonly request: Request;
+}
+
 export interface Score {
   readonly served: number;
-  /** One complaint for each request that is not told as it was. */
-  readonly complaints: readonly string[];
-  /** Requests told to the right Pod by something else than it: never allowed. */
-  readonly wrongPod: number;
   readonly failed: number;
+  readonly faults: readonly Fault[];
+  /** Whether the summary's parts make up its whole. */
+  readonly balances: boolean;
+  /** All of this in words, one a fault. */
+  readonly complaints: readonly string[];
 }
 
 /** Paths of a scenario's files that match, sorted. */
@@ -86,6 +95,9 @@ export async function replay(
   return { code, stdout, stderr: io.stderr.text, lines };
 }
 
+/** How the truth names what was asked for where it is a Pod's hostPort and no Service. */
+const HOST_PORT = '(hostPort';
+
 function truthOf(scenario: string): Request[] {
   const folder = join(PCAPS, scenario);
   const names = ['truth.jsonl.gz', 'truth-sctp.jsonl.gz', 'truth.jsonl'];
@@ -97,7 +109,7 @@ function truthOf(scenario: string): Request[] {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Request)
-    .filter((request) => request.svc?.startsWith('(') !== true);
+    .filter(({ svc }) => svc?.startsWith('(') !== true || svc.startsWith(HOST_PORT));
 }
 
 const tuple = (proto?: string, a?: End, b?: End): string =>
@@ -114,9 +126,39 @@ const LATE = 0.015;
 /**
  * Holds the last word on each connection against the truth: the connection in force when a request was
  * sent must name the Pod that answered, its Service and the peer that it saw; a request that failed must
- * not be said established, and, where packets were given, must have been seen.
+ * not be said established, and, where packets were given, must have been seen. Requests sent at `until`
+ * (seconds since 1970) or later are not asked for.
  */
-export function score(scenario: string, lines: readonly Line[], packets: boolean): Score {
+export function score(
+  scenario: string,
+  lines: readonly Line[],
+  packets: boolean,
+  until = Number.POSITIVE_INFINITY,
+): Score {
+  const inForce = connectionsInForce(lines);
+  const truth = truthOf(scenario).filter((request) => request.t0 < until);
+  const served = new Set(truth.filter((r) => r.ok).map((r) => inForce(r)?.connection));
+  const faults = truth.flatMap((request): Fault[] => {
+    const c = inForce(request);
+    const what = request.ok
+      ? faultOf(request, c)
+      : faultOfFailed(request, c, packets, served.has(c?.connection));
+    return what === undefined ? [] : [{ what, request }];
+  });
+  const n = lines.find((line) => line.type === 'summary')?.connections;
+  const balances =
+    n !== undefined && n.seen === n.attributed + n.unattributed + n.conflict + n.pending;
+  const complaints = faults.map(
+    ({ what, request: r }) =>
+      `${what}: ${r.proto} ${r.src}:${r.sport} -> ${r.dst}:${r.dport} at ${r.t0}`,
+  );
+  if (!balances) complaints.push('the summary does not balance');
+  const ok = truth.filter((r) => r.ok).length;
+  return { served: ok, failed: truth.length - ok, faults, balances, complaints };
+}
+
+/** The connection that carried a request: the last of its tuple that began before its answer. */
+function connectionsInForce(lines: readonly Line[]): (request: Request) => Line | undefined {
   const connections = new Map<string, Line>();
   for (const line of lines) {
     if (line.type !== 'attribution' && line.type !== 'close') continue;
@@ -133,7 +175,7 @@ export function score(scenario: string, lines: readonly Line[], packets: boolean
     byTuple.set(key, [...(byTuple.get(key) ?? []), c]);
   }
   for (const list of byTuple.values()) list.sort((a, b) => seconds(a.time) - seconds(b.time));
-  const inForce = (r: Request): Line | undefined => {
+  return (r) => {
     const list =
       byTuple.get(tuple(r.proto, { ip: r.src, port: r.sport }, { ip: r.dst, port: r.dport })) ?? [];
     const end = r.t1 ?? r.t0;
@@ -148,44 +190,37 @@ export function score(scenario: string, lines: readonly Line[], packets: boolean
     );
     return late ?? before ?? list.find((c) => seconds(c.time) <= end + 0.3);
   };
-  const truth = truthOf(scenario);
-  const served = new Set(truth.filter((r) => r.ok).map((r) => inForce(r)?.connection));
-  const complaints: string[] = [];
-  let wrongPod = 0;
-  for (const r of truth) {
-    const c = inForce(r);
-    const complain = (what: string): void => {
-      complaints.push(`${what}: ${r.proto} ${r.src}:${r.sport} -> ${r.dst}:${r.dport} at ${r.t0}`);
-    };
-    if (!r.ok) {
-      if (c === undefined) {
-        if (packets && /^(pod|ext)/.test(r.from ?? '')) complain('failed and never seen');
-      } else if (c.outcome === 'established' && !served.has(c.connection)) {
-        complain('failed and said established');
-      }
-      continue;
+}
+
+const serviceOf = ({ service }: Line): string => `${service?.namespace}/${service?.name}`;
+
+function faultOf(r: Request, c: Line | undefined): string | undefined {
+  if (c === undefined) return 'missing';
+  if (c.verdict !== 'attributed') return `${c.verdict} (${c.reason})`;
+  if (c.backend?.pod?.name !== r.pod) return `says Pod ${c.backend?.pod?.name}, was ${r.pod}`;
+  if (r.svc?.startsWith(HOST_PORT) === true) {
+    if (c.service?.name !== undefined || c.service?.via !== 'hostPort') {
+      return `says Service ${c.service?.name} for a hostPort`;
     }
-    const peer = c?.source ?? c?.client;
-    if (c === undefined) complain('missing');
-    else if (c.verdict !== 'attributed') complain(`${c.verdict} (${c.reason})`);
-    else if (c.backend?.pod?.name !== r.pod && r.pod?.startsWith('hostsrv') !== true) {
-      wrongPod++;
-      complain(`says ${c.backend?.pod?.name}, was ${r.pod}`);
-    } else if (`${c.service?.namespace}/${c.service?.name}` !== r.svc?.replace(/:.*$/, '')) {
-      complain(`says Service ${c.service?.name}`);
-    } else if (
-      r.seenSrc !== undefined &&
-      (peer?.ip !== r.seenSrc || (r.seenSport !== undefined && peer.port !== r.seenSport))
-    ) {
-      complain(`says the Pod saw ${peer?.ip}:${peer?.port}`);
-    } else if (['refused', 'unanswered', 'rejected'].includes(c.outcome ?? '')) {
-      complain(`says ${c.outcome}`);
-    }
+  } else if (r.svc !== undefined && serviceOf(c) !== r.svc.replace(/:.*$/, '')) {
+    return `says Service ${serviceOf(c)}`;
   }
-  const n = lines.find((line) => line.type === 'summary')?.connections;
-  if (n === undefined || n.seen !== n.attributed + n.unattributed + n.conflict + n.pending) {
-    complaints.push('the summary does not balance');
+  const peer = c.source ?? c.client;
+  const isPeer =
+    peer?.ip === r.seenSrc && (r.seenSport === undefined || peer?.port === r.seenSport);
+  if (r.seenSrc !== undefined && !isPeer) return `says the Pod saw ${peer?.ip}:${peer?.port}`;
+  if (['refused', 'unanswered', 'rejected'].includes(c.outcome ?? '')) return `says ${c.outcome}`;
+  return undefined;
+}
+
+function faultOfFailed(
+  r: Request,
+  c: Line | undefined,
+  packets: boolean,
+  servedOthers: boolean,
+): string | undefined {
+  if (c === undefined) {
+    return packets && /^(pod|ext)/.test(r.from ?? '') ? 'failed and never seen' : undefined;
   }
-  const ok = truth.filter((r) => r.ok).length;
-  return { served: ok, complaints, wrongPod, failed: truth.length - ok };
+  return c.outcome === 'established' && !servedOthers ? 'failed and said established' : undefined;
 }
