@@ -8,12 +8,28 @@ import { faultOf, STANDARD, writeRecording } from './generate/recording.js';
 import { machineFacts, toolVersion } from './machine.js';
 import { markdownOf } from './markdown.js';
 import { type Options, parseOptions } from './options.js';
+import { cluster } from './parts/cluster.js';
+import { conntrack } from './parts/conntrack.js';
+import { decode } from './parts/decode.js';
 import { formats } from './parts/formats.js';
+import { memory } from './parts/memory.js';
 import { replay } from './parts/replay.js';
+import { rules } from './parts/rules.js';
 import { scale } from './parts/scale.js';
+import { startup } from './parts/startup.js';
 import type { DatedReport } from './report.js';
 
-const PARTS: readonly Part[] = [replay, formats, scale];
+const PARTS: readonly Part[] = [
+  replay,
+  formats,
+  scale,
+  decode,
+  conntrack,
+  rules,
+  cluster,
+  memory,
+  startup,
+];
 
 const USAGE = `npm run bench [-- PART...] [--quick] [--rounds N] [--json FILE] [--write] [--dist DIR]
 ${PARTS.map((part) => `  ${part.name.padEnd(10)} ${part.purpose}`).join('\n')}

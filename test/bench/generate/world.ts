@@ -10,7 +10,7 @@ export interface World {
   readonly clients: number;
 }
 
-/** Four words, as in model/address.ts: IPv4 in the first, the rest 0. */
+/** Four words as they stand in a header: IPv4 in the first, the rest 0. */
 export type Words = readonly [number, number, number, number];
 
 export type Family = 4 | 6;
