@@ -28,6 +28,7 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
     interfaces,
     baseSeconds: secondsOf(io.now()),
     firstListingIsOld: true,
+    ...(request.nodeName !== undefined && { node: request.nodeName }),
     // `--count` counts what is said.
     saysDirect: request.output.direct,
     describes: request.output.format !== 'summary' || request.count !== undefined,

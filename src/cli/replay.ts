@@ -1,8 +1,11 @@
 import { Correlator } from '../correlate/correlator.js';
+import type { OutputEvent } from '../model/attribution.js';
+import type { InputEvent } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
 import { describeWhere, type Problem, UsageError } from '../model/problem.js';
 import { secondsOf, UTC } from '../model/time.js';
 import { mergeByTime } from '../pipeline/merge.js';
+import { RuleCounters } from '../pipeline/rule-counters.js';
 import { escapeText } from '../sinks/escape.js';
 import { openInputs, type Skipped } from '../sources/files/open.js';
 import type { ReplayRequest } from './commands.js';
@@ -31,30 +34,46 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
       'no capture and no conntrack among the inputs, so there is nothing to attribute; add a pcap, or what conntrack -L or -E printed',
     );
   }
+  const onlyNode = inputs.nodes.length === 1 ? inputs.nodes[0] : undefined;
   const machine = new Correlator({
     interfaces,
     baseSeconds: inputs.firstTime === undefined ? 0 : secondsOf(inputs.firstTime),
+    severalNodes: inputs.nodes.length > 1,
+    ...(onlyNode !== undefined && onlyNode !== '' && { node: onlyNode }),
     saysDirect: request.output.direct,
     describes: request.output.format !== 'summary',
     ...(request.udpIdleNs !== undefined && { udpIdleNs: request.udpIdleNs }),
   });
   const shown = new Shown(request.output, io, 'wait');
-  for (const event of inputs.prelude) machine.push(event);
-  shown.show(machine.take());
+  const counters = new RuleCounters();
+  const push = (event: InputEvent): void => {
+    counters.take(event);
+    machine.push(event);
+  };
+  const show = (events: readonly OutputEvent[]): void => {
+    counters.tell(events);
+    shown.show(events);
+  };
+  for (const event of inputs.prelude) push(event);
+  show(machine.take());
   for await (const batch of mergeByTime(inputs.streams, interfaces)) {
-    for (const event of batch) machine.push(event);
+    for (const event of batch) push(event);
     const events = machine.take();
     if (events.length > 0) {
       // Rows and the bar may share a terminal.
       progress.end();
-      shown.show(events);
+      show(events);
     }
     const full = shown.sink.ready();
     if (full !== undefined) await full;
     if (io.signal.aborted || shown.sink.closed.aborted) break;
   }
   progress.end();
-  shown.show(machine.finish(inputs.counts.packets));
+  const last = machine.finish(inputs.counts.packets);
+  counters.tell(last);
+  const notices = counters.statements().map((notice) => ({ type: 'notice' as const, notice }));
+  // The summary stays the last word.
+  shown.show([...last.slice(0, -1), ...notices, ...last.slice(-1)]);
   return shown.end();
 }
 

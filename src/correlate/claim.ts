@@ -30,6 +30,7 @@ import {
   T_SRC,
 } from './connection.js';
 import { identify } from './describe.js';
+import { farFrom, isFar, sawFar } from './far-end.js';
 import { say } from './lifecycle.js';
 import type { State } from './state.js';
 import { endpointText } from './verdict.js';
@@ -60,7 +61,17 @@ export function claim(
       sentElsewhere(state, c, before, time);
     }
   }
-  c.bits |= PK_CLAIM | SAW_POST;
+  c.bits |= PK_CLAIM;
+  if (isFar(state, c)) {
+    sawFar(state, c, row, at, time);
+    // Its clock may be behind: what matters is that a copy of the last transmission was seen.
+    c.lastPost = Math.max(c.lastPost, c.lastSent, time);
+    if (time > c.lastSeen) c.lastSeen = time;
+    if (c.lastSent === NEVER) c.lastSent = time;
+    if (news) say(state, c);
+    return;
+  }
+  c.bits |= SAW_POST;
   if ((c.bits & SAW_PRE) !== 0) state.seesBothSides = true;
   if (c.firstPost === NEVER) {
     c.firstPost = time;
@@ -122,10 +133,16 @@ export function absorb(state: State, c: Connection, twin: Connection): void {
     w[from + T_SPORT] ?? 0,
     w[from + T_DPORT] ?? 0,
   );
-  c.bits |= PK_CLAIM | SAW_POST;
-  c.firstPost = twin.time;
-  c.lastPost = twin.lastSeen;
-  c.interfaceOut = twin.interfaceIn;
+  c.bits |= PK_CLAIM;
+  if (twin.vantage === c.vantage) {
+    c.bits |= SAW_POST;
+    c.firstPost = twin.time;
+    c.lastPost = twin.lastSeen;
+    c.interfaceOut = twin.interfaceIn;
+    if (twin.time >= c.time) c.natNs = twin.time - c.time;
+  } else {
+    c.far ??= farFrom(twin);
+  }
   if ((twin.bits & SAW_ANSWER) !== 0) {
     c.bits |= SAW_ANSWER;
     if ((twin.bits & HAS_ANSWER_ISN) !== 0) {
@@ -134,7 +151,6 @@ export function absorb(state: State, c: Connection, twin: Connection): void {
     }
   }
   c.bits |= twin.bits & (SAW_REFUSAL | SAW_RESET | SAW_FIN_ORIGINAL | SAW_FIN_REPLY);
-  if (twin.time >= c.time) c.natNs = twin.time - c.time;
   table.release(twin);
   say(state, c);
 }

@@ -45,6 +45,15 @@ export const BY_CONNTRACK = ORIGINAL + TUPLE_WORDS;
 export const BY_PACKETS = BY_CONNTRACK + TUPLE_WORDS;
 export const CONNECTION_WORDS = 32;
 
+/** A connection as another node saw it; moments by that node's clock. */
+export interface FarSight {
+  vantage: number;
+  firstSent: number;
+  answerTime: number;
+  interfaceIn: number;
+  interfaceOut: number;
+}
+
 /** One connection (a UDP flow, an SCTP association): made once, filled by numbers, described when there is something to say. */
 export class Connection {
   readonly slot: number;
@@ -84,6 +93,10 @@ export class Connection {
   retransmits = 0;
   interfaceIn = 0;
   interfaceOut = 0;
+  /** Place among the state's vantages of the node that translated it, or first saw it. */
+  vantage = 0;
+  /** What was seen of it at another node, behind its translation. */
+  far: FarSight | undefined;
   lastPost = NEVER;
   /** Whether `interfaceOut` is one that the packet was seen to leave by. */
   leftSeen = false;

@@ -21,6 +21,7 @@ import { finishListings } from './on-listing.js';
 import { onPacket } from './on-packet.js';
 import { ServiceIndex } from './service-index.js';
 import { type CorrelatorOptions, State } from './state.js';
+import { Vantage } from './vantage.js';
 
 const PRUNE_EVERY_NS = 60 * NANOS_PER_SECOND;
 /** Longer than any connection waits for its last word. */
@@ -32,15 +33,14 @@ const HISTORY_NS = 3_600 * NANOS_PER_SECOND;
  */
 export class Correlator {
   private readonly state: State;
-  /** Service entries of each rule set in force, by family, back end and node. */
-  private readonly rules = new Map<string, readonly ServiceEntry[]>();
-  private addresses: readonly string[] = [];
   private packetRows = 0;
   private pruned = Number.NEGATIVE_INFINITY;
   private clusterServices: readonly ServiceEntry[] = [];
   private clusterNodes = '';
+  private readonly home: string;
 
   constructor(options: CorrelatorOptions) {
+    this.home = options.node ?? '';
     this.state = new State(options, new Clock(options.baseSeconds), new ClusterState());
   }
 
@@ -49,17 +49,21 @@ export class Correlator {
     const { state } = this;
     switch (event.type) {
       case 'packets':
+        this.look(event.node);
         this.packets(event.rows, event.from ?? 0, event.to ?? event.rows.length);
         break;
       case 'conntrack':
+        this.look(event.node);
         this.conntrack(event.rows, event.from ?? 0, event.to ?? event.rows.length);
         break;
       case 'rules': {
         const { rules } = event;
-        const key = `${rules.kind} ${rules.family} ${rules.backend} ${event.node ?? ''}`;
-        const replaced = this.rules.has(key);
+        this.look(event.node);
+        const vantage = state.at;
+        const key = `${rules.kind} ${rules.family} ${rules.backend}`;
+        const replaced = vantage.rules.has(key);
         if (event.time !== undefined) this.advance(state.clock.relative(event.time));
-        this.rules.set(key, event.services);
+        vantage.rules.set(key, event.services);
         this.indexRules();
         if (event.time !== undefined) explainLate(state);
         if (replaced) {
@@ -78,7 +82,8 @@ export class Correlator {
         this.indexCluster(kindOf(event.change) === 'node');
         break;
       case 'addresses':
-        this.addresses = event.addresses;
+        this.look(event.node);
+        state.at.addresses = event.addresses;
         this.indexRules();
         this.indexCluster(true);
         break;
@@ -194,12 +199,46 @@ export class Correlator {
     state.cluster.prune(state.clock.absolute(Math.floor(state.now - HISTORY_NS)));
   }
 
+  /** Turns to the node that an event is from. */
+  private look(node: string | undefined): void {
+    const { state } = this;
+    const name = node ?? this.home;
+    if (name === state.at.name) return;
+    let place = state.vantages.findIndex((vantage) => vantage.name === name);
+    if (place < 0) {
+      place = state.vantages.push(new Vantage(name)) - 1;
+      this.indexVantage(place);
+    }
+    state.here = place;
+    state.at = state.vantages[place] ?? state.at;
+  }
+
+  private indexVantage(place: number): void {
+    const vantage = this.state.vantages[place];
+    if (vantage === undefined) return;
+    vantage.byRules = new ServiceIndex(this.rulesAt(vantage), this.localAddresses(vantage));
+    vantage.byCluster = new ServiceIndex(this.clusterServices, this.localAddresses(vantage));
+  }
+
+  /** Service entries of the rules in force at a node. */
+  private rulesAt(vantage: Vantage): readonly ServiceEntry[] {
+    const all: ServiceEntry[] = [];
+    const nameless = this.state.vantages.find(({ name }) => name === '');
+    const sources =
+      nameless === undefined || nameless === vantage ? [vantage] : [vantage, nameless];
+    for (const { rules } of sources) {
+      for (const services of rules.values()) for (const entry of services) all.push(entry);
+    }
+    return all;
+  }
+
   private indexRules(): void {
     const { state } = this;
-    const all: ServiceEntry[] = [];
-    for (const services of this.rules.values()) for (const entry of services) all.push(entry);
-    state.byRules = new ServiceIndex(all, this.localAddresses());
-    if (all.length > 0) state.knowsServices = true;
+    for (const vantage of state.vantages) {
+      const all = this.rulesAt(vantage);
+      vantage.byRules = new ServiceIndex(all, this.localAddresses(vantage));
+      if (all.length > 0) state.knowsServices = true;
+    }
   }
 
   private indexCluster(force: boolean): void {
@@ -209,7 +248,9 @@ export class Correlator {
     const services = cluster.services(undefined);
     if (!force && services === this.clusterServices) return;
     this.clusterServices = services;
-    state.byCluster = new ServiceIndex(services, this.localAddresses());
+    for (const vantage of state.vantages) {
+      vantage.byCluster = new ServiceIndex(services, this.localAddresses(vantage));
+    }
     if (services.length > 0) state.knowsServices = true;
     const nodes = cluster.nodeAddresses().join();
     if (nodes !== this.clusterNodes) {
@@ -218,9 +259,14 @@ export class Correlator {
     }
   }
 
-  /** The node's own addresses if they were given, else those of every node. */
-  private localAddresses(): readonly string[] {
-    return this.addresses.length > 0 ? this.addresses : this.state.cluster.nodeAddresses();
+  /** A node's own addresses if they were given, else its Node object's, else those of every node. */
+  private localAddresses({ name, addresses }: Vantage): readonly string[] {
+    if (addresses.length > 0) return addresses;
+    const { cluster, vantages } = this.state;
+    const nameless = vantages.find((vantage) => vantage.name === '');
+    if (nameless !== undefined && nameless.addresses.length > 0) return nameless.addresses;
+    const own = name === '' ? [] : cluster.nodeAddresses(name);
+    return own.length > 0 ? own : cluster.nodeAddresses();
   }
 }
 

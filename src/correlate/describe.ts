@@ -4,6 +4,8 @@ import type {
   Backend,
   Direct,
   Evidence,
+  FarEnd,
+  Latency,
   Outcome,
   Peer,
   PodRef,
@@ -18,6 +20,7 @@ import {
   BY_PACKETS,
   type Connection,
   CT_CLAIM,
+  type FarSight,
   NEVER,
   ORIGINAL,
   PK_CLAIM,
@@ -63,6 +66,8 @@ export function describe(state: State, c: Connection, j: Judgement): Attribution
   if (j.claim >= 0) describeClaim(state, c, j, time, a);
   a.interfaces = interfacesOf(state, c);
   a.reason = j.reason;
+  if (state.severalNodes) a.node = state.vantageOf(c).name || undefined;
+  if (c.far !== undefined) a.farEnd = farEndOf(state, c.far);
   a.latency = latencyOf(c);
   if (c.retransmits > 0) a.retransmits = c.retransmits;
   if (c.endTime !== NEVER) a.endTime = state.clock.absolute(c.endTime);
@@ -251,7 +256,7 @@ function routeOf(state: State, c: Connection, backend: Backend): EndpointRoute |
   if (then !== undefined) return then;
   const w = state.table.words;
   const at = state.table.at(c) + ORIGINAL;
-  return find(state.byRules.find(w, at + T_DST, w[at + T_DPORT] ?? 0, c.protocol));
+  return find(state.vantageOf(c).byRules.find(w, at + T_DST, w[at + T_DPORT] ?? 0, c.protocol));
 }
 
 function evidenceOf(
@@ -286,17 +291,55 @@ function sourceOf(
 }
 
 function interfacesOf(state: State, c: Connection): { in?: string; out?: string } | undefined {
-  const before = state.interfaces.name(c.interfaceIn);
-  const after = state.interfaces.name(c.interfaceOut);
+  return namesOf(state, c.interfaceIn, c.interfaceOut);
+}
+
+function namesOf(
+  state: State,
+  first: number,
+  last: number,
+): { in?: string; out?: string } | undefined {
+  const before = state.interfaces.name(first);
+  const after = state.interfaces.name(last);
   if (after === undefined) return before === undefined ? undefined : { in: before };
   return before === undefined ? { out: after } : { in: before, out: after };
 }
 
-function latencyOf(c: Connection): { natNs?: number; handshakeNs?: number } | undefined {
+function latencyOf(c: Connection): Latency | undefined {
   const handshake =
     c.answerTime === NEVER || c.firstSent === NEVER ? -1 : c.answerTime - c.firstSent;
+  if (c.far !== undefined) return acrossNodes(c, c.far, handshake);
   if (handshake < 0) return c.natNs < 0 ? undefined : { natNs: c.natNs };
   return c.natNs < 0 ? { handshakeNs: handshake } : { natNs: c.natNs, handshakeNs: handshake };
+}
+
+/** With the time on the wire between two nodes: by both clocks, where they agree well enough, and by each for itself. */
+function acrossNodes(c: Connection, far: FarSight, handshake: number): Latency {
+  const network =
+    c.firstPost === NEVER || far.firstSent === NEVER ? -1 : far.firstSent - c.firstPost;
+  const there = handshakeAt(far);
+  const roundTrip = handshake >= 0 && there >= 0 && c.answeredBefore ? handshake - there : -1;
+  const trusted = network >= 0 && (roundTrip < 0 || network <= roundTrip);
+  return {
+    ...(c.natNs >= 0 && { natNs: c.natNs }),
+    ...(handshake >= 0 && { handshakeNs: handshake }),
+    ...(trusted && { networkNs: network }),
+    ...(roundTrip >= 0 && { networkRoundTripNs: roundTrip }),
+  };
+}
+
+function handshakeAt(far: FarSight): number {
+  return far.answerTime === NEVER || far.firstSent === NEVER ? -1 : far.answerTime - far.firstSent;
+}
+
+function farEndOf(state: State, far: FarSight): FarEnd {
+  const handshake = handshakeAt(far);
+  return {
+    node: state.vantages[far.vantage]?.name ?? '',
+    ...(far.firstSent !== NEVER && { time: state.clock.absolute(far.firstSent) }),
+    interfaces: namesOf(state, far.interfaceIn, far.interfaceOut),
+    ...(handshake >= 0 && { handshakeNs: handshake }),
+  };
 }
 
 /** `ip:port` of a connection's client, for notices. */

@@ -150,3 +150,22 @@ export function holder(
   }
   return undefined;
 }
+
+/** Whether conntrack told, about this span, that this very entry ended. */
+export function wasEnded(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  protocol: number,
+  bits: number,
+  from: number,
+  to: number,
+): boolean {
+  for (let c = newestOf(state, row, at, protocol); c !== undefined; c = state.table.older(c)) {
+    const end = c.conntrackEnd;
+    if (end === NEVER || end < from - FIRST_DATAGRAM_NS || end >= to + FIRST_DATAGRAM_NS) continue;
+    if (sameZone(c, row, at) && sameId(c, row, at, bits) && sameReply(state, c, row, at))
+      return true;
+  }
+  return false;
+}

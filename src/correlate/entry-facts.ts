@@ -34,12 +34,14 @@ import {
   PK_CLAIM,
   SAW_ANSWER,
   SAW_POST,
+  SAW_PRE,
   SAW_REFUSAL,
   SAW_RESET,
   SERVICE,
 } from './connection.js';
 import { FIRST_DATAGRAM_NS, KERNEL_NS, zoneOf } from './entries.js';
-import { end, listingHas } from './lifecycle.js';
+import { farFrom } from './far-end.js';
+import { end, listingHas, translatedHere } from './lifecycle.js';
 import type { State } from './state.js';
 
 /** TCP states in which the endpoint has answered (nf_conntrack_tcp.h: SYN_RECV to TIME_WAIT). */
@@ -69,6 +71,7 @@ export function openEntry(
     row[at + C_FAMILY] ?? 4,
   );
   c.time = time;
+  c.vantage = state.here;
   c.resolution = resolution;
   c.lateness = lateness;
   c.timeSource = timeSource;
@@ -98,6 +101,7 @@ export function take(
     row[at + C_RSPORT] ?? 0,
   );
   c.bits |= CT_CLAIM;
+  translatedHere(state, c);
   c.zone = zoneOf(row, at);
   if ((bits & HAS_ID) !== 0) c.conntrackId = row[at + C_ID] ?? 0;
   if (c.conntrackTime === NEVER) {
@@ -126,6 +130,13 @@ function absorbTranslated(state: State, c: Connection, row: Uint32Array, at: num
       : found.time <= c.conntrackTime + c.conntrackResolution + KERNEL_NS &&
         found.lastSent >= c.conntrackTime - Math.max(c.lateness, KERNEL_NS) - FIRST_DATAGRAM_NS;
   if (!fits) return;
+  if ((found.bits & SAW_PRE) === 0) {
+    // Only another node's conntrack told of it: that is no packet's word.
+    if (found.vantage !== c.vantage) c.far ??= farFrom(found);
+    c.bits |= found.bits & SAW_ANSWER;
+    table.release(found);
+    return;
+  }
   table.setTranslated(
     c,
     1,
@@ -141,10 +152,15 @@ function absorbTranslated(state: State, c: Connection, row: Uint32Array, at: num
     c.isn = found.isn;
     table.setSequence(c, found.isn);
   }
-  c.firstPost = found.time;
-  c.lastPost = found.lastSeen;
-  c.interfaceOut = found.interfaceIn;
-  if (c.timeSource !== 'packet' && c.id === undefined) {
+  if (found.vantage === c.vantage) {
+    c.firstPost = found.time;
+    c.lastPost = found.lastSeen;
+    c.interfaceOut = found.interfaceIn;
+  } else {
+    c.bits &= ~SAW_POST;
+    c.far ??= farFrom(found);
+  }
+  if (found.vantage === c.vantage && c.timeSource !== 'packet' && c.id === undefined) {
     c.time = found.time;
     c.resolution = found.resolution;
     c.lateness = found.lateness;

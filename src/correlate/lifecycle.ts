@@ -35,14 +35,31 @@ export function admit(state: State, c: Connection): void {
   const w = state.table.words;
   const at = state.table.at(c) + ORIGINAL;
   const port = w[at + T_DPORT] ?? 0;
-  c.byRules = state.byRules.find(w, at + T_DST, port, c.protocol);
-  c.byCluster = state.byCluster.find(w, at + T_DST, port, c.protocol);
-  if (c.byRules === undefined && c.byCluster === undefined) {
-    c.byAddress =
-      state.byRules.atAddress(w, at + T_DST) ?? state.byCluster.atAddress(w, at + T_DST);
-    if (c.byAddress !== undefined) tellClosedPort(state, c, port);
-  }
+  c.vantage = state.here;
+  lookUp(state, c);
+  if (c.byAddress !== undefined) tellClosedPort(state, c, port);
   if (c.time !== NEVER) state.wake(c, Math.max(c.time, state.now) + state.boundNs);
+}
+
+/** Asks the rules and the cluster, as the connection's node has them, whose address it was sent to. */
+function lookUp(state: State, c: Connection): void {
+  const { byRules, byCluster } = state.vantageOf(c);
+  const w = state.table.words;
+  const dst = state.table.at(c) + ORIGINAL + T_DST;
+  const port = w[dst - T_DST + T_DPORT] ?? 0;
+  c.byRules = byRules.find(w, dst, port, c.protocol);
+  c.byCluster = byCluster.find(w, dst, port, c.protocol);
+  c.byAddress =
+    c.byRules === undefined && c.byCluster === undefined
+      ? (byRules.atAddress(w, dst) ?? byCluster.atAddress(w, dst))
+      : undefined;
+}
+
+/** Conntrack of this node translated it: its rules are the ones that count. */
+export function translatedHere(state: State, c: Connection): void {
+  if (c.vantage === state.here) return;
+  c.vantage = state.here;
+  lookUp(state, c);
 }
 
 /**
@@ -54,7 +71,8 @@ export function explainLate(state: State): void {
   state.table.each((c) => {
     if (c.kind !== SERVICE || c.byRules !== undefined || c.byCluster !== undefined) return;
     const at = state.table.at(c) + ORIGINAL;
-    c.byRules = state.byRules.find(words, at + T_DST, words[at + T_DPORT] ?? 0, c.protocol);
+    const { byRules } = state.vantageOf(c);
+    c.byRules = byRules.find(words, at + T_DST, words[at + T_DPORT] ?? 0, c.protocol);
     if (c.byRules === undefined) return;
     c.byAddress = undefined;
     say(state, c);
@@ -72,7 +90,7 @@ function tellClosedPort(state: State, c: Connection, port: number): void {
   });
 }
 
-/** Whether a destination belongs to a Service, by the rules or by the cluster; a cluster address on any port. */
+/** Whether a destination belongs to a Service where the event at hand was recorded, by the rules or by the cluster; a cluster address on any port. */
 export function isService(
   state: State,
   words: Uint32Array,
@@ -80,11 +98,12 @@ export function isService(
   port: number,
   protocol: number,
 ): boolean {
+  const { byRules, byCluster } = state.at;
   return (
-    state.byRules.find(words, dst, port, protocol) !== undefined ||
-    state.byCluster.find(words, dst, port, protocol) !== undefined ||
-    state.byRules.atAddress(words, dst) !== undefined ||
-    state.byCluster.atAddress(words, dst) !== undefined
+    byRules.find(words, dst, port, protocol) !== undefined ||
+    byCluster.find(words, dst, port, protocol) !== undefined ||
+    byRules.atAddress(words, dst) !== undefined ||
+    byCluster.atAddress(words, dst) !== undefined
   );
 }
 

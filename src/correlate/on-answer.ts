@@ -25,6 +25,7 @@ import {
   SAW_POST,
   SERVICE,
 } from './connection.js';
+import { farOf, isFar } from './far-end.js';
 import { admit, isService, listingHas, say, saySoon } from './lifecycle.js';
 import { adopt } from './on-opening.js';
 import { answersTo, answerTwin } from './pairing.js';
@@ -134,6 +135,7 @@ function openByAnswer(
   c.time = time;
   c.resolution = row[at + P_RESOLUTION] ?? 1;
   c.lateness = row[at + P_LATENESS] ?? 0;
+  c.vantage = state.here;
   c.isn = isn;
   c.bits |= HAS_ISN | SAW_ANSWER | HAS_ANSWER_ISN;
   c.answerIsn = row[at + P_SEQ] ?? 0;
@@ -169,6 +171,13 @@ function answered(
       const twin = answerTwin(state, row, at, time, c.protocol, c.isn);
       if (twin !== undefined) absorb(state, c, twin);
     }
+  }
+  if (isFar(state, c)) {
+    const far = farOf(state, c);
+    if (far.answerTime === NEVER) far.answerTime = time;
+    if (time > c.lastSeen) c.lastSeen = time;
+    if (news) saySoon(state, c);
+    return;
   }
   if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
   // The client's side is where its handshake ends; the endpoint's side must do where that is not seen.

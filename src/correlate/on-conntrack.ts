@@ -28,14 +28,12 @@ import {
 import {
   agrees,
   coarserThan,
-  FIRST_DATAGRAM_NS,
   holder,
   isTranslated,
   momentOf,
   newestOf,
-  sameId,
-  sameReply,
   sameZone,
+  wasEnded,
 } from './entries.js';
 import { learn, take } from './entry-facts.js';
 import { end, say } from './lifecycle.js';
@@ -115,7 +113,8 @@ function onDestroy(
   let c = holder(state, row, at, protocol, bits);
   if (c !== undefined && coarserThan(c, resolution)) return;
   if (c === undefined) {
-    if (endWasTold(state, row, at, protocol, time, resolution, bits)) return;
+    // Not if this end was told before: the same event in another form, or the same file named twice.
+    if (wasEnded(state, row, at, protocol, bits, time, time + resolution)) return;
     // NEW was lost or came before us: the entry's end still tells where the connection went.
     c = joinByEnd(state, row, at, protocol, time, resolution, lateness);
     if (c === undefined) return;
@@ -126,28 +125,6 @@ function onDestroy(
   if (c.kind !== CLOSED) learn(state, c, row, at, bits);
   end(state, c, time);
   say(state, c);
-}
-
-/** Whether this end was told before: the same event in another form, or the same file named twice. */
-function endWasTold(
-  state: State,
-  row: Uint32Array,
-  at: number,
-  protocol: number,
-  time: number,
-  resolution: number,
-  bits: number,
-): boolean {
-  for (let c = newestOf(state, row, at, protocol); c !== undefined; c = state.table.older(c)) {
-    const known = c.conntrackEnd;
-    if (known === NEVER || !sameZone(c, row, at) || !sameId(c, row, at, bits)) continue;
-    if (!sameReply(state, c, row, at)) continue;
-    // The coarser form of the two has the finer one's moment within its second.
-    if (known >= time - FIRST_DATAGRAM_NS && known < time + resolution + FIRST_DATAGRAM_NS) {
-      return true;
-    }
-  }
-  return false;
 }
 
 /** A connection that packets opened, of whose entry only the end was told. */

@@ -30,6 +30,7 @@ import {
   T_SPORT,
   T_SRC,
 } from './connection.js';
+import { farOf, isFar } from './far-end.js';
 import { admit, isService, listingHas, saySoon, supersede } from './lifecycle.js';
 import { answerCameBy } from './on-answer.js';
 import { pairOrOpen } from './on-opening.js';
@@ -68,6 +69,12 @@ export function onDatagram(state: State, row: Uint32Array, at: number, time: num
     const news = (c.bits & SAW_ANSWER) === 0;
     c.bits |= SAW_ANSWER;
     if (time > c.lastAnswer) c.lastAnswer = time;
+    if (isFar(state, c)) {
+      const far = farOf(state, c);
+      if (far.answerTime === NEVER) far.answerTime = time;
+      if (news) saySoon(state, c);
+      return;
+    }
     if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
     if (c.answerTime === NEVER && c.firstSent !== NEVER && time >= c.firstSent) {
       c.answerTime = time;
@@ -211,6 +218,7 @@ export function openAgain(state: State, c: Connection, from: number, time: numbe
   next.print = c.print;
   next.oldPrint = c.print;
   next.ipid = c.ipid;
+  next.vantage = c.vantage;
   next.interfaceIn = c.interfaceIn;
   next.bits |= SAW_PRE;
   if (c.lastAnswer >= from) {

@@ -55,9 +55,7 @@ export function onIcmpError(
 function quotesOriginal(state: State, c: Connection, row: Uint32Array, at: number): boolean {
   const w = state.table.words;
   const from = state.table.at(c) + ORIGINAL;
-  return (
-    w[from + T_DPORT] === row[at + P_DPORT] && sameAddress(w, from + T_DST, row, at + P_DST)
-  );
+  return w[from + T_DPORT] === row[at + P_DPORT] && sameAddress(w, from + T_DST, row, at + P_DST);
 }
 
 /** RFC 792 and RFC 4443, with the "administratively prohibited" codes that REJECT can be told to send. */

@@ -19,6 +19,7 @@ import {
   newestOf,
   sameReply,
   sameZone,
+  wasEnded,
 } from './entries.js';
 import { learn, openEntry, take } from './entry-facts.js';
 import { admit, say, supersede } from './lifecycle.js';
@@ -58,7 +59,7 @@ export function finishListings(state: State): void {
       // Nobody told when it was open, so its destination is judged as of now.
       const lone = openEntry(state, words, at, protocol, NEVER, 1, 0, 'listing');
       state.table.release(lone);
-      state.other++;
+      if (!isFarEntry(state, words, at, protocol)) state.other++;
       continue;
     }
     const opened = openEntry(state, words, at, protocol, NEVER, 1, 0, 'listing');
@@ -67,6 +68,16 @@ export function finishListings(state: State): void {
     learn(state, opened, words, at, bits);
     say(state, opened);
   }
+}
+
+/** Whether an entry without translation is the far end of a connection that another node translated. */
+function isFarEntry(state: State, row: Uint32Array, at: number, protocol: number): boolean {
+  if (state.vantages.length < 2) return false;
+  const sport = row[at + C_OSPORT] ?? 0;
+  const dport = row[at + C_ODPORT] ?? 0;
+  return (
+    state.table.byTranslated(row, at + C_OSRC, at + C_ODST, sport, dport, protocol) !== undefined
+  );
 }
 
 /** A lateness that 32 bits of nanoseconds cannot hold: the listing took longer than 4 s. */
@@ -89,6 +100,8 @@ export function onListed(
     }
     return;
   }
+  // Gone by now, yet still there when the listing was made.
+  if (wasEnded(state, row, at, protocol, bits, time - lateness, time + resolution)) return;
   const newest = newestOf(state, row, at, protocol);
   if (newest !== undefined && newest.kind === CLOSED && wasSentTo(state, newest, row, at)) return;
   const { old } = state;

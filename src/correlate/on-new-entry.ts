@@ -1,4 +1,4 @@
-import { C_ID, C_ODPORT, C_ODST, HAS_ID } from '../model/conntrack.js';
+import { C_ID, C_ODPORT, C_ODST, C_OSPORT, C_OSRC, HAS_ID } from '../model/conntrack.js';
 import { TCP, UDP } from '../model/packet.js';
 import {
   CLOSED,
@@ -15,6 +15,7 @@ import {
   SAW_FIN_REPLY,
   SAW_REFUSAL,
   SAW_RESET,
+  SERVICE,
   TIME_AMBIGUOUS,
 } from './connection.js';
 import { clientText } from './describe.js';
@@ -31,9 +32,11 @@ import {
   sameZone,
 } from './entries.js';
 import { learn, openEntry, take } from './entry-facts.js';
+import { farOf, isFar } from './far-end.js';
 import { admit, isService, say, supersede } from './lifecycle.js';
 import { wasRefused } from './on-datagram.js';
 import { LIMITS, type State } from './state.js';
+import { PAIR_WINDOW_NS } from './windows.js';
 
 /** A program that must wait for a processor was seen to tell events 1.6 s late; beyond this nobody waits for them. */
 const STARVED_NS = 10_000_000_000;
@@ -50,6 +53,13 @@ export function onNew(
   const newest = newestOf(state, row, at, protocol);
   if (isCopy(state, newest, row, at, time, resolution, lateness, bits)) return;
   const translated = isTranslated(row, at);
+  if (!translated && state.vantages.length > 1) {
+    const near = nearEnd(state, row, at, protocol, time, resolution, lateness);
+    if (near !== undefined) {
+      farOf(state, near);
+      return;
+    }
+  }
   const joined = joinable(state, newest, row, at, time, resolution, lateness, translated);
   if (joined === 'ambiguous') {
     state.notice({
@@ -85,6 +95,44 @@ export function onNew(
   }
   learn(state, c, row, at, bits);
   say(state, c);
+}
+
+/** The connection that another node translated to this entry's tuple, and that was open then. */
+function nearEnd(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  protocol: number,
+  time: number,
+  resolution: number,
+  lateness: number,
+): Connection | undefined {
+  let best: Connection | undefined;
+  for (
+    let c = state.table.byTranslated(
+      row,
+      at + C_OSRC,
+      at + C_ODST,
+      row[at + C_OSPORT] ?? 0,
+      row[at + C_ODPORT] ?? 0,
+      protocol,
+    );
+    c !== undefined;
+    c = state.table.olderTranslation(
+      c,
+      row,
+      at + C_OSRC,
+      at + C_ODST,
+      row[at + C_OSPORT] ?? 0,
+      row[at + C_ODPORT] ?? 0,
+    )
+  ) {
+    if (c.kind !== SERVICE || !isFar(state, c)) continue;
+    if (c.time - c.lateness > time + resolution + PAIR_WINDOW_NS) continue;
+    if (c.endTime !== NEVER && c.endTime + PAIR_WINDOW_NS < time - lateness) continue;
+    best ??= c;
+  }
+  return best;
 }
 
 /** Whether this NEW was told before: the same event in another form, or the same file named twice. */

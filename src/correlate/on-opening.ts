@@ -44,6 +44,7 @@ export function onOpening(
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
     if ((c.bits & HAS_ISN) !== 0 && c.isn === isn && plausible(c, time)) {
       sawBefore(c, row, at, time);
+      if (c.kind === LONE && state.vantages.length > 1) seenElsewhere(state, c, row, at, protocol);
       return;
     }
   }
@@ -80,6 +81,20 @@ export function onOpening(
     return;
   }
   pairOrOpen(state, row, at, time, protocol, isn, newest);
+}
+
+/** What is no Service's address at the node that it left may be one where it arrives: another node's NodePort. */
+function seenElsewhere(
+  state: State,
+  c: Connection,
+  row: Uint32Array,
+  at: number,
+  protocol: number,
+): void {
+  const seenOn = row[at + P_INTERFACE] ?? 0;
+  if (seenOn !== 0 && seenOn !== c.interfaceIn) c.interfaceOut = seenOn;
+  if (c.vantage === state.here) return;
+  if (isService(state, row, at + P_DST, row[at + P_DPORT] ?? 0, protocol)) admit(state, c);
 }
 
 /** A packet with no known tuple: the other side of one that was seen, or a new connection. */
@@ -148,6 +163,7 @@ function open(
   c.firstSent = time;
   c.lastSeen = time;
   c.interfaceIn = row[at + P_INTERFACE] ?? 0;
+  c.vantage = state.here;
   state.table.setSequence(c, sequence);
   if (listingHas(state, c)) c.bits |= IN_LISTING;
   return c;

@@ -7,15 +7,19 @@ import type { Clock } from './clock.js';
 import type { ClusterState } from './cluster-state.js';
 import type { Connection } from './connection.js';
 import { ConnectionTable } from './connection-table.js';
-import { ServiceIndex } from './service-index.js';
 import { TupleMap } from './tuple-map.js';
 import { UndatedListing } from './undated-listing.js';
+import { Vantage } from './vantage.js';
 
 const SECOND = NANOS_PER_SECOND;
 
 /** Settings of the machine; durations in ns of event time. */
 export interface CorrelatorOptions {
   readonly interfaces: Interfaces;
+  /** The node of events that name none. */
+  readonly node?: string;
+  /** The events are of several nodes: say of each connection which one translated it. */
+  readonly severalNodes?: boolean;
   /** The second from which moments are counted: near the first event. */
   readonly baseSeconds: number;
   /** How long a connection may wait for evidence before it is said with what is known. */
@@ -83,9 +87,13 @@ export class State {
   readonly describes: boolean;
   readonly saysDirect: boolean;
 
-  /** Service addresses by the rules in force now, and by the cluster's objects. */
-  byRules = new ServiceIndex([], []);
-  byCluster = new ServiceIndex([], []);
+  readonly severalNodes: boolean;
+
+  /** The nodes whose events were taken; the first is that of events that name none. */
+  readonly vantages: Vantage[];
+  /** Where the event at hand was recorded: its place among the vantages, and the vantage. */
+  here = 0;
+  at: Vantage;
   /** Whether any Pod is known, so that not knowing one is worth a word. */
   knowsPods = false;
   /** Told once: events without times, endpoints without any Pod to name. */
@@ -132,6 +140,9 @@ export class State {
     this.firstListingIsOld = options.firstListingIsOld ?? false;
     this.describes = options.describes ?? true;
     this.saysDirect = options.saysDirect ?? false;
+    this.severalNodes = options.severalNodes ?? false;
+    this.at = new Vantage(options.node ?? '');
+    this.vantages = [this.at];
   }
 
   /** Asks to look at a connection again at a moment; an earlier request stays. */
@@ -139,6 +150,11 @@ export class State {
     if (at >= c.wakeAt) return;
     c.wakeAt = at;
     this.agenda.add(at, c.slot);
+  }
+
+  /** Where a connection was translated, as far as is known. */
+  vantageOf(c: Connection): Vantage {
+    return this.vantages[c.vantage] ?? this.at;
   }
 
   /** A notice that is the same whenever it would be said again. */

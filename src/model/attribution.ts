@@ -67,6 +67,24 @@ export interface Traffic {
   readonly bytes: number;
 }
 
+/** What another node's recording has of a connection: the server's end of the wire. */
+export interface FarEnd {
+  readonly node: string;
+  /** When its opening packet was first seen there, by that node's clock. */
+  readonly time?: Nanos | undefined;
+  readonly interfaces?: { readonly in?: string; readonly out?: string } | undefined;
+  readonly handshakeNs?: number | undefined;
+}
+
+export interface Latency {
+  readonly natNs?: number | undefined;
+  readonly handshakeNs?: number | undefined;
+  /** From leaving the client's node to the first sight on the server's, by the clocks of both. */
+  readonly networkNs?: number | undefined;
+  /** What of the handshake passed between the client's interface and the server's node: one clock at a time. */
+  readonly networkRoundTripNs?: number | undefined;
+}
+
 /** Optional fields may be there as `undefined`: an object of one shape is quicker made than one of many. */
 export interface Attribution {
   readonly connection: string;
@@ -89,9 +107,10 @@ export interface Attribution {
   readonly reason?: Reason | undefined;
   readonly outcome: Outcome;
   readonly claims?: readonly Claim[] | undefined;
-  readonly latency?:
-    | { readonly natNs?: number | undefined; readonly handshakeNs?: number }
-    | undefined;
+  readonly latency?: Latency | undefined;
+  /** The node that translated it, in a run over several nodes. */
+  readonly node?: string | undefined;
+  readonly farEnd?: FarEnd | undefined;
   readonly retransmits?: number | undefined;
   /** `close` only. */
   readonly endTime?: Nanos | undefined;

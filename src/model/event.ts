@@ -42,12 +42,15 @@ export interface Notice {
 export type InputEvent =
   | {
       readonly type: 'packets';
+      /** Where they were recorded, in a run over several nodes. */
+      readonly node?: string;
       readonly rows: PacketRows;
       readonly from?: number;
       readonly to?: number;
     }
   | {
       readonly type: 'conntrack';
+      readonly node?: string;
       readonly rows: ConntrackRows;
       readonly from?: number;
       readonly to?: number;

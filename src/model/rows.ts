@@ -17,13 +17,15 @@ export class Rows {
 
   /** Adds a row of zeros and returns the offset of its first word. Grows by doubling. */
   add(): number {
-    const at = this.length * this.stride;
-    if (at + this.stride > this.words.length) {
-      const larger = new Uint32Array(this.words.length * 2);
-      larger.set(this.words);
-      this.words = larger;
-    }
+    const at = this.addUnset();
     this.words.fill(0, at, at + this.stride);
+    return at;
+  }
+
+  /** The same for a caller who writes all `stride` words: they are left as they were. */
+  addUnset(): number {
+    const at = this.length * this.stride;
+    if (at + this.stride > this.words.length) this.grow();
     this.length++;
     return at;
   }
@@ -31,5 +33,11 @@ export class Rows {
   /** Forgets all rows, keeps the memory. */
   clear(): void {
     this.length = 0;
+  }
+
+  private grow(): void {
+    const larger = new Uint32Array(this.words.length * 2);
+    larger.set(this.words);
+    this.words = larger;
   }
 }

@@ -13,6 +13,18 @@ export interface RulePath {
   readonly affinity: boolean;
 }
 
+/**
+ * One thing that rules ask about where a client is: an address in a network (`10.244.0.0/16`), the node
+ * itself (an own address, `--src-type LOCAL`), an interface that it comes in by (`cali+`: any that begins so).
+ */
+export type ClientCondition =
+  | { readonly is: 'network'; readonly network: string; readonly negated: boolean }
+  | { readonly is: 'local'; readonly negated: boolean }
+  | { readonly is: 'interface'; readonly name: string; readonly negated: boolean };
+
+/** Why rules refuse: `no-local-endpoints` is a traffic policy's (there are endpoints elsewhere). */
+export type Refusal = 'no-endpoints' | 'no-local-endpoints' | 'source-ranges';
+
 /** A Service's port, as kube-proxy names it. */
 export interface ServicePortName {
   readonly namespace: string;
@@ -32,20 +44,32 @@ export interface ServiceEntry {
   readonly address: string;
   readonly port: number;
   readonly via: Via;
-  /** Absent where the rules do not tell and no name could be verified. */
+  /** Of `local`: not at 127.0.0.0/8 and ::1. */
+  readonly notLoopback?: true;
+  /** Absent where the rules do not tell. */
   readonly service?: ServicePortName;
-  /** The name stands in a comment that no chain name's hash confirms: another program may have written it. */
+  /** The name stands in a comment that the hash in the chain's name does not confirm: another program may have written it. */
   readonly nameUnverified?: true;
-  /** `reject` and `drop`: the rules refuse it (no endpoints, no local endpoints). */
+  /** `reject` and `drop`: the rules refuse it. */
   readonly action: 'dnat' | 'reject' | 'drop';
+  /** Of `reject` and `drop`. */
+  readonly refusal?: Refusal;
   readonly routes: readonly EndpointRoute[];
   /** The chain that balances, where there is one. */
   readonly chain?: string;
 }
 
-/** One way from a Service's address to an endpoint. */
+/**
+ * One way from a Service's address to an endpoint. Of several to one endpoint a client takes the first
+ * that is open to it.
+ */
 export interface EndpointRoute {
   readonly ip: string;
   readonly port: number;
   readonly rule: RulePath;
+  /**
+   * Whom the way is open to: clients of whom all conditions of one of these lists hold. Absent: to everyone,
+   * as far as it depends on where the client is. Ways of one branch share the array.
+   */
+  readonly clients?: readonly (readonly ClientCondition[])[];
 }

@@ -202,8 +202,8 @@ class Heads {
 
 /** An event whose rows are still being gathered. */
 type Open =
-  | { type: 'packets'; rows: PacketRows; from: number; to: number }
-  | { type: 'conntrack'; rows: ConntrackRows; from: number; to: number };
+  | { type: 'packets'; node?: string; rows: PacketRows; from: number; to: number }
+  | { type: 'conntrack'; node?: string; rows: ConntrackRows; from: number; to: number };
 
 /** The events of one hand-over; short runs of rows are copied side by side into one event. */
 class Batch {
@@ -221,7 +221,10 @@ class Batch {
       this.events.push({ ...event, from, to });
       this.open = undefined;
     } else {
-      const open = this.open?.type === event.type ? this.open : this.begin(event);
+      const open =
+        this.open?.type === event.type && this.open.node === event.node
+          ? this.open
+          : this.begin(event);
       appendRows(event.rows, from, to, open.rows);
       open.to = open.rows.length;
     }
@@ -248,6 +251,7 @@ class Batch {
       rows instanceof PacketRows
         ? { type: 'packets', rows, from: rows.length, to: rows.length }
         : { type: 'conntrack', rows, from: rows.length, to: rows.length };
+    if (event.node !== undefined) open.node = event.node;
     this.events.push(open);
     this.open = open;
     return open;

@@ -71,6 +71,8 @@ class Window {
   /** The latest moment seen. */
   private sec = 0;
   private nsec = 0;
+  /** A stream is of one node. */
+  private node: string | undefined;
   private readonly spares: Uint32Array[] = [];
   /** Memory of the piece that was given out last: free when the next is asked for. */
   private lent: Uint32Array | undefined;
@@ -79,6 +81,7 @@ class Window {
     const from = event.from ?? 0;
     const to = event.to ?? event.rows.length;
     if (to <= from) return;
+    this.node = event.node;
     this.heldRows += to - from;
     const sorted = isSorted(event.rows, from, to);
     const last = sorted ? to - 1 : latest(event.rows, from, to);
@@ -119,9 +122,11 @@ class Window {
     this.heldRows -= piece.to - piece.from;
     this.lent = piece.rows.words;
     const { rows, from, to } = piece;
+    const { node } = this;
+    const marked = node === undefined ? undefined : { node };
     return rows instanceof PacketRows
-      ? { type: 'packets', rows, from, to }
-      : { type: 'conntrack', rows, from, to };
+      ? { type: 'packets', rows, from, to, ...marked }
+      : { type: 'conntrack', rows, from, to, ...marked };
   }
 
   private isPast(moment: Moment): boolean {

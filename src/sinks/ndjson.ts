@@ -5,6 +5,7 @@ import {
   type Direct,
   EVIDENCE,
   type Evidence,
+  type FarEnd,
   type OutputEvent,
   type Peer,
   type PodRef,
@@ -79,14 +80,31 @@ function attributionLine(type: 'attribution' | 'close', a: Attribution): string 
   s += `,"outcome":"${a.outcome}"`;
   if (a.claims && a.claims.length > 0) s += `,"claims":[${a.claims.map(claim).join(',')}]`;
   if (a.latency) {
-    const { natNs, handshakeNs } = a.latency;
-    s += group('latency', number('natNs', natNs) + number('handshakeNs', handshakeNs));
+    const { natNs, handshakeNs, networkNs, networkRoundTripNs } = a.latency;
+    s += group(
+      'latency',
+      number('natNs', natNs) +
+        number('handshakeNs', handshakeNs) +
+        number('networkNs', networkNs) +
+        number('networkRoundTripNs', networkRoundTripNs),
+    );
   }
+  s += text('node', a.node);
+  if (a.farEnd) s += `,"farEnd":${farEnd(a.farEnd)}`;
   if (a.retransmits !== undefined) s += number('retransmits', a.retransmits);
   if (a.endTime !== undefined) s += `,"endTime":"${time(a.endTime)}"`;
   if (a.original) s += traffic('original', a.original);
   if (a.reply) s += traffic('reply', a.reply);
   return `${s}}`;
+}
+
+function farEnd(far: FarEnd): string {
+  let s = `{"node":${quote(far.node)}`;
+  if (far.time !== undefined) s += `,"time":"${time(far.time)}"`;
+  if (far.interfaces) {
+    s += group('interfaces', text('in', far.interfaces.in) + text('out', far.interfaces.out));
+  }
+  return `${s}${number('handshakeNs', far.handshakeNs)}}`;
 }
 
 function directLine(d: Direct): string {

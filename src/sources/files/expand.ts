@@ -28,7 +28,8 @@ export interface InputFile {
   readonly form: 'file' | 'pipe' | 'stdin';
   /** Bytes; 0 for what has no size before it is read. */
   readonly size: number;
-  readonly node?: string;
+  /** Where it was recorded; the reader of the inputs may find it out. */
+  node?: string;
   readonly time?: FileTime;
   /** The user named this very file, not only its folder. */
   readonly named: boolean;

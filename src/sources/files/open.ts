@@ -81,6 +81,8 @@ export interface ReplayInputs {
   readonly hasEvidence: boolean;
   /** The earliest time of the first things in each input; `undefined` if nothing has a time. */
   readonly firstTime?: Nanos;
+  /** The nodes that captures and conntrack are from; `''` stands for those of which no node is known. */
+  readonly nodes: readonly string[];
   /** Sizes of the files that are read as streams; 0 for pipes. */
   readonly totalBytes: number;
   /** Grow as the streams are read. */
@@ -119,6 +121,13 @@ export async function openInputs(
   return new Opening(opened, options).run();
 }
 
+/** What `ip -j` said in one file. */
+interface AddressFile {
+  readonly file: InputFile;
+  readonly addresses: readonly string[];
+  readonly names: ReadonlyMap<number, string>;
+}
+
 /** One call of openInputs: what its parts gather. */
 class Opening {
   private readonly opened: readonly Opened[];
@@ -139,9 +148,11 @@ class Opening {
 
   async run(): Promise<ReplayInputs> {
     this.skip();
-    const addresses = await this.readAddresses();
-    const rules = await this.readRules();
+    const told = await this.readAddresses();
     const cluster = await this.readCluster();
+    this.recogniseNodes(told, cluster);
+    const addresses = this.addressEvents(told);
+    const rules = await this.readRules();
     await this.openStreams();
     if (this.firstTime === undefined) await this.searchFirstTime();
     const { firstTime, skipped, streams, totalBytes, counts } = this;
@@ -153,6 +164,7 @@ class Opening {
         ({ kind, file }) => isEvidence(kind) || (kind === 'empty' && file.named),
       ),
       ...(firstTime === undefined ? {} : { firstTime }),
+      nodes: this.nodes,
       totalBytes,
       counts,
     };
@@ -207,14 +219,43 @@ class Opening {
   }
 
   /** Addresses and interface names that `ip -j` tells. */
-  private async readAddresses(): Promise<InputEvent[]> {
-    const byNode = new Map<string, Set<string>>();
+  private async readAddresses(): Promise<AddressFile[]> {
+    const told: AddressFile[] = [];
     for (const source of this.of('ip-json')) {
       const { file } = source;
       const { addresses, names, problems } = readIpJson(await this.whole(source));
       const fatal = problems.find((problem) => problem.fatal);
       if (fatal !== undefined && file.named) throw unusable(file.name, fatal);
       this.tell(file, problems, undefined);
+      told.push({ file, addresses, names });
+    }
+    return told;
+  }
+
+  /**
+   * Which node a named folder is from, where the user did not say: the one whose Node object has an
+   * address that the folder's `net/` lists. Only of use where that tells several folders apart.
+   */
+  private recogniseNodes(told: readonly AddressFile[], cluster: readonly InputEvent[]): void {
+    const owners = nodeAddresses(cluster);
+    const found = new Map<string, string>();
+    for (const { file, addresses } of told) {
+      if (file.node !== undefined || file.folder === undefined) continue;
+      const names = new Set(addresses.flatMap((address) => owners.get(address) ?? []));
+      const [name] = names;
+      if (names.size === 1 && name !== undefined) found.set(file.folder, name);
+    }
+    const known = this.opened.flatMap(({ file }) => file.node ?? []);
+    if (new Set([...found.values(), ...known]).size < 2) return;
+    for (const source of this.opened) {
+      const name = source.file.folder === undefined ? undefined : found.get(source.file.folder);
+      if (name !== undefined && source.file.node === undefined) source.file.node = name;
+    }
+  }
+
+  private addressEvents(told: readonly AddressFile[]): InputEvent[] {
+    const byNode = new Map<string, Set<string>>();
+    for (const { file, addresses, names } of told) {
       this.names.add(file, names);
       const node = file.node ?? '';
       const known = byNode.get(node) ?? new Set();
@@ -226,6 +267,12 @@ class Opening {
       ...(node === '' ? {} : { node }),
       addresses: [...(byNode.get(node) ?? [])].sort(),
     }));
+  }
+
+  /** The nodes that evidence is from. */
+  private get nodes(): readonly string[] {
+    const named = this.opened.filter(({ kind }) => isEvidence(kind));
+    return [...new Set(named.map(({ file }) => file.node ?? ''))].sort();
   }
 
   private async readRules(): Promise<readonly InputEvent[]> {
@@ -325,7 +372,7 @@ class Opening {
         this.counts.packets += packets;
       },
     };
-    const listings: { readonly time: Nanos; readonly stream: AsyncIterable<InputEvent> }[] = [];
+    const listings = new Map<string, { time: Nanos; stream: AsyncIterable<InputEvent> }[]>();
     const single: AsyncIterable<InputEvent>[] = [];
     const undated: Opened[] = [];
     for (const source of this.of('capture', 'conntrack-xml', 'conntrack-text', 'cluster-watch')) {
@@ -333,17 +380,20 @@ class Opening {
       this.totalBytes += file.size;
       if (kind === 'capture') {
         this.sees(firstPacket(source));
-        single.push(captureStream(source, (index) => this.names.of(file, index), context));
+        const stream = captureStream(source, (index) => this.names.of(file, index), context);
+        single.push(this.marked(file, stream));
       } else if (kind === 'conntrack-xml' || kind === 'conntrack-text') {
         const reader = conntrackReader(kind, this.options.offsetAt);
         reader.feed(head.bytes);
         if (head.whole) reader.end();
         const isListing = reader.rows.words[C_EVENT] === EVENT_LISTED && reader.rows.length > 0;
         this.sees(firstTold(reader.rows));
-        const stream = conntrackStream(source, kind, context);
+        const stream = this.marked(file, conntrackStream(source, kind, context));
         if (isListing && file.time !== undefined) {
           this.sees(file.time.time);
-          listings.push({ time: file.time.time, stream });
+          const ofNode = listings.get(file.node ?? '') ?? [];
+          listings.set(file.node ?? '', ofNode);
+          ofNode.push({ time: file.time.time, stream });
         } else {
           single.push(stream);
           if (isListing) undated.push(source);
@@ -357,9 +407,16 @@ class Opening {
     }
     await this.checkListings(undated);
     // One after the other, so that a folder full of snapshots needs one open file.
-    listings.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
-    if (listings.length > 0) this.streams.push(inTurn(listings.map(({ stream }) => stream)));
+    for (const ofNode of listings.values()) {
+      ofNode.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
+      this.streams.push(inTurn(ofNode.map(({ stream }) => stream)));
+    }
     this.streams.push(...single);
+  }
+
+  /** Says of which node a stream is, where there are several. */
+  private marked(file: InputFile, stream: AsyncIterable<InputEvent>): AsyncIterable<InputEvent> {
+    return file.node === undefined || this.nodes.length < 2 ? stream : from(file.node, stream);
   }
 
   /** Listings without a time must not contradict each other. (A pipe can be read only once: it is not checked.) */
@@ -393,6 +450,30 @@ class Opening {
       }
       if (reader.rows.length > 0) this.sees(packetTime(reader.rows, 0));
     }
+  }
+}
+
+/** Which nodes have an address, by their objects. */
+function nodeAddresses(cluster: readonly InputEvent[]): Map<string, string[]> {
+  const owners = new Map<string, string[]>();
+  for (const event of cluster) {
+    if (event.type !== 'cluster') continue;
+    const { change } = event;
+    const items = change.op === 'list' ? change.items : [change.item];
+    for (const item of items) {
+      if (item.kind !== 'node') continue;
+      for (const address of item.addresses) {
+        owners.set(address, [...(owners.get(address) ?? []), item.name]);
+      }
+    }
+  }
+  return owners;
+}
+
+/** The events of one node's file, saying so. */
+async function* from(node: string, stream: AsyncIterable<InputEvent>): AsyncGenerator<InputEvent> {
+  for await (const event of stream) {
+    yield event.type === 'packets' || event.type === 'conntrack' ? { ...event, node } : event;
   }
 }
 

@@ -139,6 +139,12 @@ export async function* conntrackStream(
   yield* told(file, found, { from: last }, context);
 }
 
+/**
+ * A file is named when its listing begins: entries that it holds may be younger. (In a recording with
+ * traffic, by up to 110 ms.)
+ */
+const LISTING_TAKES_NS = 1_000_000_000;
+
 /** Gives entries of a listing the moment at which it was taken. */
 function stampListed(rows: ConntrackRows, { time, resolutionNs }: FileTime): void {
   const { words } = rows;
@@ -148,7 +154,7 @@ function stampListed(rows: ConntrackRows, { time, resolutionNs }: FileTime): voi
     words[at + C_BITS] = bits | HAS_TIME;
     words[at + C_SEC] = secondsOf(time);
     words[at + C_NSEC] = subsecondOf(time);
-    words[at + C_RESOLUTION] = resolutionNs;
+    words[at + C_RESOLUTION] = Math.max(resolutionNs, LISTING_TAKES_NS);
     words[at + C_LATENESS] = 0;
   }
 }
