@@ -1,15 +1,18 @@
 import { formatAddress, parseAddress } from '../../model/address.js';
 import { protocolNumber } from '../../model/packet.js';
 import type { Chain, Table } from '../../model/ruleset.js';
+import type { ClientCondition, Refusal } from '../../model/services.js';
 import {
   FREE_TEXT,
   LONG_OPTION,
   NEGATION,
   OPTION_D,
   OPTION_G,
+  OPTION_I,
   OPTION_J,
   OPTION_M,
   OPTION_P,
+  OPTION_S,
   Tokens,
 } from './rule-text.js';
 import { forEachText } from './saved-rules.js';
@@ -38,10 +41,14 @@ export interface Step {
   readonly address: string | undefined;
   /** `-m addrtype --dst-type LOCAL`. */
   readonly local: boolean;
+  /** With `local`: `! -d 127.0.0.0/8` or `! -d ::1/128`. */
+  readonly notLoopback: boolean;
   /** Destination ports. */
   readonly ports: readonly number[] | undefined;
   /** There are conditions beside those above. */
   readonly conditional: boolean;
+  /** Those of them that ask where the client is. */
+  readonly clients: readonly ClientCondition[] | undefined;
   /** Probability as the kernel holds it, in 1/2^31; -1 without one; NaN where it cannot be known. */
   readonly stored: number;
   /** Kept where the rule names an address or port, or refuses. */
@@ -84,8 +91,12 @@ const TERMINAL = new Set([
   'NFQUEUE',
 ]);
 
-/** kube-proxy's comment on a rule that refuses what has no endpoint (proxier.go, all versions). */
-const REFUSED = /^(\S+) has no (?:local )?endpoints$/;
+/**
+ * kube-proxy's comments on rules that refuse (proxier.go): in filter, and up to 1.24 on jumps to
+ * KUBE-MARK-DROP in nat.
+ */
+const REFUSED =
+  /^(\S+) (?:has no (local )?endpoints|traffic not accepted by KUBE-FW-[A-Z2-7]{16}|loadbalancer IP)$/;
 
 /** A node while its chain is read; until `matters` is set nothing leads into it, so a loop ends there. */
 interface OpenNode extends ChainNode {
@@ -122,6 +133,8 @@ function push(node: OpenNode, step: Step): void {
 
 /** The chains of a table, each read when first asked for. */
 export class ChainGraph {
+  /** DNAT rules of kube-proxy's endpoints that name no endpoint. */
+  unreadable = 0;
   /** A chain that has not been read yet, or its node. */
   private readonly nodes: Map<string, Chain | OpenNode>;
   /** One a depth: a chain is entered while the rule that leads to it is being read. */
@@ -161,7 +174,8 @@ export class ChainGraph {
     if (TERMINAL.has(target)) {
       const to = target === 'DNAT' ? readDestination(read.destination) : undefined;
       const refuses =
-        (target === 'REJECT' || target === 'DROP') && REFUSED.test(read.comment ?? '');
+        (target === 'REJECT' || target === 'DROP') && refusalIn(read.comment) !== undefined;
+      if (target === 'DNAT' && !to && node.name.startsWith('KUBE-SEP-')) this.unreadable++;
       if (to) push(node, read.step('dnat', undefined, to));
       else if (refuses) push(node, read.step(target === 'REJECT' ? 'reject' : 'drop'));
       else push(node, read.step('end'));
@@ -173,7 +187,7 @@ export class ChainGraph {
       return false;
     }
     if (target === 'KUBE-MARK-DROP') {
-      if (!REFUSED.test(read.comment ?? '')) return false;
+      if (refusalIn(read.comment) === undefined) return false;
       push(node, read.step('mark-drop'));
       return true;
     }
@@ -187,9 +201,15 @@ export class ChainGraph {
   }
 }
 
-/** The Service port's name in a comment on a refusal. */
-export function refusedName(comment: string): string | undefined {
-  return REFUSED.exec(comment)?.[1];
+/** The Service port's name in a comment on a rule that refuses, and why it does. */
+export function refusalIn(
+  comment: string | undefined,
+): { readonly name: string; readonly refusal: Refusal } | undefined {
+  const m = comment === undefined ? null : REFUSED.exec(comment);
+  if (!m) return undefined;
+  const [text, name = '', local] = m;
+  if (!text.endsWith(' endpoints')) return { name, refusal: 'source-ranges' };
+  return { name, refusal: local === undefined ? 'no-endpoints' : 'no-local-endpoints' };
 }
 
 /** Reads one rule after the other into the same fields. */
@@ -198,6 +218,13 @@ class StepReader {
   private protocol = 0;
   private address: string | undefined;
   private local = false;
+  private notLoopback = false;
+  /** Tokens that tell a client's network and interface, 0 for none; `sourceType`: 1 LOCAL, 2 not. */
+  private network = 0;
+  private notNetwork = false;
+  private interface = 0;
+  private notInterface = false;
+  private sourceType = 0;
   private ports: readonly number[] | undefined;
   conditional = false;
   private stored = -1;
@@ -212,6 +239,10 @@ class StepReader {
     this.protocol = 0;
     this.address = undefined;
     this.local = false;
+    this.notLoopback = false;
+    this.network = 0;
+    this.interface = 0;
+    this.sourceType = 0;
     this.ports = undefined;
     this.conditional = false;
     this.stored = -1;
@@ -241,11 +272,26 @@ class StepReader {
           this.goto = sort === OPTION_G;
           break;
         case OPTION_D: {
-          const address = readHost(tokens.value(++i));
-          if (address === undefined || negated) this.conditional = true;
-          else this.address = address;
+          const text = tokens.value(++i);
+          const address = readHost(text);
+          if (address === undefined || negated) {
+            this.conditional = true;
+            this.notLoopback ||= negated && LOOPBACK.has(text);
+          } else {
+            this.address = address;
+          }
           break;
         }
+        case OPTION_S:
+          this.conditional = true;
+          this.network = ++i;
+          this.notNetwork = negated;
+          break;
+        case OPTION_I:
+          this.conditional = true;
+          this.interface = ++i;
+          this.notInterface = negated;
+          break;
         case OPTION_P:
           this.protocol = readProtocol(tokens.value(++i));
           if (negated) {
@@ -258,7 +304,7 @@ class StepReader {
           i = this.option(tokens.value(i), i, negated);
           break;
         default:
-          // -s, -i, -o, -f and what nobody knows.
+          // -o, -f and what nobody knows.
           this.conditional = true;
       }
       negated = false;
@@ -294,6 +340,10 @@ class StepReader {
       case '--dst-type':
         if (negated || tokens.value(at + 1) !== 'LOCAL') this.conditional = true;
         else this.local = true;
+        return at + 1;
+      case '--src-type':
+        this.conditional = true;
+        if (tokens.value(at + 1) === 'LOCAL') this.sourceType = negated ? 2 : 1;
         return at + 1;
       case '--mode':
         if (tokens.value(at + 1) !== 'random') this.stored = Number.NaN;
@@ -337,8 +387,10 @@ class StepReader {
       protocol,
       address,
       local,
+      notLoopback: local && this.notLoopback,
       ports,
       conditional,
+      clients: conditional ? this.clients() : undefined,
       stored,
       comment: telling && kind !== 'dnat' ? this.comment : undefined,
       kind,
@@ -347,7 +399,24 @@ class StepReader {
       port: to?.port,
     };
   }
+
+  private clients(): readonly ClientCondition[] | undefined {
+    if (this.network === 0 && this.interface === 0 && this.sourceType === 0) return undefined;
+    const { tokens } = this;
+    const all: ClientCondition[] = [];
+    if (this.network !== 0) {
+      all.push({ is: 'network', network: tokens.value(this.network), negated: this.notNetwork });
+    }
+    if (this.sourceType !== 0) all.push({ is: 'local', negated: this.sourceType === 2 });
+    if (this.interface !== 0) {
+      all.push({ is: 'interface', name: tokens.value(this.interface), negated: this.notInterface });
+    }
+    return all;
+  }
 }
+
+/** Where the node's own processes call it, spelled as iptables-save does. */
+const LOOPBACK = new Set(['127.0.0.0/8', '::1/128']);
 
 interface Destination {
   readonly ip: string;

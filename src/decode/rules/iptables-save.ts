@@ -327,7 +327,7 @@ export class IptablesSaveReader {
       const [, tool, form, version = '', mark, time = ''] = m;
       this.header = {
         family: tool === 'iptables' ? 4 : tool === 'ip6tables' ? 6 : undefined,
-        backend: mark === 'nf_tables' || form === '-nft' || tool === 'xtables' ? 'nft' : 'legacy',
+        backend: backendOf(tool ?? '', form, mark, version),
         version,
         seconds: readCtime(time),
       };
@@ -415,6 +415,22 @@ export class IptablesSaveReader {
       ...(!fatal && !kept && { lost: 1 }),
     });
   }
+}
+
+/**
+ * The nft-backed tools mark their headers since 1.8.8 (`(nf_tables)`); those of 1.8.0 to 1.8.7 print what
+ * they were called by, so a plain name may be either's. Before 1.8 there is one back end.
+ */
+function backendOf(
+  tool: string,
+  form: string | undefined,
+  mark: string | undefined,
+  version: string,
+): IptablesBackend {
+  if (mark === 'nf_tables' || form === '-nft' || tool === 'xtables') return 'nft';
+  return form === undefined && mark === undefined && /^1\.8\.[0-7](?!\d)/.test(version)
+    ? 'unknown'
+    : 'legacy';
 }
 
 /** Whether a table with header `b` may stand in the dump that began with header `a`. */

@@ -13,7 +13,7 @@ import {
   type ChainNode,
   MAX_CHAIN_DEPTH,
   PROBABILITY_ONE,
-  refusedName,
+  refusalIn,
   type Step,
 } from './chain-graph.js';
 import {
@@ -22,6 +22,7 @@ import {
   serviceChainHash,
   spellings,
 } from './chain-names.js';
+import { type Clients, either } from './ways.js';
 
 /**
  * Chains entered and rules that a walk may follow. 5,000 Services with 20 endpoints, each also a
@@ -29,8 +30,11 @@ import {
  */
 const MAX_STEPS = 4_000_000;
 
-/** Chains through which a DNAT belongs to kube-proxy or to the CNI's hostPorts; others are no Service. */
+/** Chains through which a DNAT belongs to kube-proxy or to hostPorts; others are no Service. */
 const SERVICE_CHAINS = /^(?:KUBE-|CNI-HOSTPORT-DNAT$|CNI-DN-)/;
+
+/** hostPorts of the CNI plug-in portmap, and of kubenet, CRI-O and cri-dockerd. */
+const HOST_PORT_CHAINS = /^(?:CNI-|KUBE-HOSTPORTS$|KUBE-HP-)/;
 
 /** What kube-proxy writes behind the Service port's name on a rule of KUBE-SERVICES. */
 const SUFFIXES: readonly (readonly [string, Via])[] = [
@@ -41,17 +45,19 @@ const SUFFIXES: readonly (readonly [string, Via])[] = [
 
 /**
  * The addresses that a rule set makes reachable and the endpoints behind each: what can be reached
- * from nat PREROUTING and OUTPUT over chains of kube-proxy (1.16 to 1.36) or of the CNI plug-in
- * portmap, and what kube-proxy refuses in filter because there is no endpoint. Chains that nothing
- * leads to (kube-proxy deletes them late) do not count.
+ * from nat PREROUTING and OUTPUT over chains of kube-proxy (1.14 to 1.36) or of hostPorts, and what
+ * kube-proxy refuses because there is no endpoint or because of the load balancer's source ranges. Chains
+ * that nothing leads to (kube-proxy deletes them late) do not count.
  *
  * One entry an address, port and protocol; where some clients are refused and others served
- * (externalTrafficPolicy Local without a local endpoint) there are two, of which the one with routes
- * comes first. A route's probability holds on the condition that its branch is taken at all: with
- * externalTrafficPolicy Local the ways of local and of foreign clients are both listed.
+ * (externalTrafficPolicy Local without a local endpoint, source ranges) there are two, of which the one
+ * with routes comes first: refused is whom none of its routes is open to. A route's probability holds on
+ * the condition that its branch is taken at all: with externalTrafficPolicy Local the ways of local and of
+ * foreign clients are both listed, each with whom it is open to.
  */
 export function iptablesServices(rules: IptablesRules, problems: Problem[] = []): ServiceEntry[] {
   const walk = new Walk(rules.backend);
+  let unreadable = 0;
   const nat = rules.tables.get('nat');
   if (nat) {
     const graph = new ChainGraph(nat);
@@ -59,6 +65,7 @@ export function iptablesServices(rules: IptablesRules, problems: Problem[] = [])
     const output = graph.node('OUTPUT');
     if (prerouting) walk.hook(prerouting);
     if (output && !sameSteps(prerouting, output)) walk.hook(output);
+    unreadable = graph.unreadable;
   }
   const filter = rules.tables.get('filter');
   if (filter) {
@@ -67,6 +74,17 @@ export function iptablesServices(rules: IptablesRules, problems: Problem[] = [])
       const node = graph.node(hook);
       if (node) walk.hook(node);
     }
+  }
+  if (unreadable > 0) {
+    problems.push({
+      code: 'rules-unreadable-target',
+      message: `${unreadable} rules translate to an endpoint that is not printed`,
+      where: {},
+      advice:
+        'the iptables that printed the rules is older than the one that wrote them: use a newer one, or that of kube-proxy',
+      fatal: false,
+      lost: unreadable,
+    });
   }
   if (walk.exhausted) {
     problems.push({
@@ -99,7 +117,9 @@ function sameStep(a: Step, b: Step): boolean {
     a.protocol === b.protocol &&
     a.address === b.address &&
     a.local === b.local &&
+    a.notLoopback === b.notLoopback &&
     a.conditional === b.conditional &&
+    a.clients === b.clients &&
     a.stored === b.stored &&
     a.ip === b.ip &&
     a.port === b.port &&
@@ -114,6 +134,7 @@ class Scope {
   readonly ports: readonly number[] | undefined;
   /** The comment on the rule that narrowed it last. */
   readonly label: string | undefined;
+  readonly notLoopback: boolean;
   /** The entries it stands for, once they are there. */
   built: Building[] | undefined = undefined;
 
@@ -122,11 +143,13 @@ class Scope {
     address: string | undefined,
     ports: readonly number[] | undefined,
     label: string | undefined,
+    notLoopback: boolean,
   ) {
     this.protocol = protocol;
     this.address = address;
     this.ports = ports;
     this.label = label;
+    this.notLoopback = notLoopback;
   }
 
   /** The scope beyond a step's conditions: itself if they say nothing new, `undefined` if nothing can match. */
@@ -153,15 +176,19 @@ class Scope {
       if (ports.length === 0) return undefined;
     }
     if (protocol === this.protocol && address === this.address && ports === this.ports) return this;
-    return new Scope(protocol, address, ports, step.comment ?? this.label);
+    const notLoopback = address === 'local' && (this.notLoopback || step.notLoopback);
+    return new Scope(protocol, address, ports, step.comment ?? this.label, notLoopback);
   }
 }
+
+/** What is known of a Service's name. */
+type Named = Pick<ServiceEntry, 'service' | 'nameUnverified'>;
 
 interface Building {
   readonly entry: ServiceEntry;
   readonly routes: EndpointRoute[];
-  /** Path and endpoint of each route, kept once two rules might lead the same way. */
-  seen: Set<string> | undefined;
+  /** The routes' places by path and endpoint, kept once two rules might lead the same way. */
+  seen: Map<string, number> | undefined;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -175,6 +202,8 @@ class Walk {
   /** What an earlier rule of this hook takes away from later ones. */
   private closed = new Set<string>();
   private readonly path: ChainNode[] = [];
+  /** Whom the way so far is open to; `undefined`: everyone. */
+  private clients: Clients | undefined;
   /** How many chains on the path have several rules that lead to one chain. */
   private repeats = 0;
   private readonly verified = new Map<string, string>();
@@ -201,7 +230,7 @@ class Walk {
   /** Walks a built-in chain, whose own name is no part of a path. */
   hook(node: ChainNode): void {
     this.closed = new Set();
-    this.chain(node, new Scope(0, undefined, undefined, undefined), 1, false);
+    this.chain(node, new Scope(0, undefined, undefined, undefined, false), 1, false);
   }
 
   /** Walks a chain; false if no packet of the scope comes back from it. */
@@ -226,7 +255,10 @@ class Walk {
         continue;
       }
       const share = dice ? (left * step.stored) / PROBABILITY_ONE : left;
+      const { clients } = this;
+      if (step.clients) this.clients = [[...(clients?.[0] ?? []), ...step.clients]];
       const comesBack = this.act(step, inner, share, sticky);
+      this.clients = clients;
       if (dice) left *= 1 - step.stored / PROBABILITY_ONE;
       if (conditional || dice) continue;
       if (always && step.kind === 'goto') return comesBack;
@@ -283,15 +315,23 @@ class Walk {
     for (const building of scope.built) {
       const { entry, routes } = building;
       const to = port ?? entry.port;
-      if (this.repeats > 0) building.seen ??= new Set(routes.map(routeKey));
+      if (this.repeats > 0) building.seen ??= places(routes);
       const rule: Mutable<RulePath> = { mode: 'iptables', path, affinity };
       if (this.backend !== undefined) rule.backend = this.backend;
       if (!affinity && !Number.isNaN(probability)) rule.probability = this.rounded(probability);
-      const route: EndpointRoute = { ip, port: to, rule };
+      const { clients } = this;
+      const route: EndpointRoute = clients
+        ? { ip, port: to, rule, clients }
+        : { ip, port: to, rule };
       if (building.seen) {
         const key = routeKey(route);
-        if (building.seen.has(key)) continue;
-        building.seen.add(key);
+        const place = building.seen.get(key);
+        if (place !== undefined) {
+          const known = routes[place];
+          if (known) routes[place] = either(known, clients);
+          continue;
+        }
+        building.seen.set(key, routes.length);
       }
       routes.push(route);
     }
@@ -308,16 +348,18 @@ class Walk {
       if (this.closed.has(key)) continue;
       let building = this.served.get(key);
       if (building) {
-        building.seen ??= new Set(building.routes.map(routeKey));
+        building.seen ??= places(building.routes);
       } else {
         const routes: EndpointRoute[] = [];
         const chain = this.balancer();
+        const via = this.via(scope);
         const entry: ServiceEntry = {
           protocol,
           address,
           port,
-          via: this.via(scope),
-          ...this.name(scope),
+          via,
+          ...(scope.notLoopback && { notLoopback: true }),
+          ...(via !== 'hostPort' && this.name([scope.label], scope.protocol)),
           action: 'dnat',
           routes,
           ...(chain !== undefined && { chain }),
@@ -333,7 +375,8 @@ class Walk {
   private refuse(scope: Scope, comment: string, how: 'reject' | 'drop'): void {
     const { protocol, address, ports } = scope;
     if (protocol === 0 || address === undefined || !ports) return;
-    const service = parseServicePortName(refusedName(comment) ?? '');
+    const said = refusalIn(comment);
+    if (!said) return;
     for (const port of ports) {
       const key = `${protocol} ${address} ${port}`;
       if (this.refused.has(key)) continue;
@@ -343,11 +386,21 @@ class Walk {
         address,
         port,
         via,
-        ...(service && { service }),
+        ...(scope.notLoopback && { notLoopback: true }),
+        ...this.refusedName(said.name, comment, protocol),
         action: how,
+        refusal: said.refusal,
         routes: [],
       });
     }
+  }
+
+  /** In filter no chain's name confirms a comment, and none denies it. */
+  private refusedName(name: string, comment: string, protocol: number): Named {
+    const hash = /KUBE-FW-([A-Z2-7]{16})$/.exec(comment)?.[1] ?? this.hash();
+    if (hash !== undefined) return this.name([name], protocol, hash);
+    const service = parseServicePortName(name);
+    return service ? { service } : {};
   }
 
   private close(scope: Scope): void {
@@ -361,7 +414,8 @@ class Walk {
     for (const [suffix, via] of SUFFIXES) if (label.endsWith(suffix)) return via;
     const { path } = this;
     const through = (name: string): boolean => path.some((chain) => chain.name === name);
-    if (path.some((chain) => chain.name.startsWith('CNI-'))) return 'hostPort';
+    if (path.some((chain) => HOST_PORT_CHAINS.test(chain.name))) return 'hostPort';
+    if (through('KUBE-PROXY-FIREWALL')) return 'loadBalancerIP';
     if (scope.address === 'local' || through('KUBE-NODEPORTS')) return 'nodePort';
     // In filter, external IPs and load balancers' addresses stand in one chain, unmarked.
     if (through('KUBE-EXTERNAL-SERVICES')) return 'externalIP';
@@ -377,20 +431,30 @@ class Walk {
     return undefined;
   }
 
+  /** The hash in the names of the Service's chains on the path. */
+  private hash(): string | undefined {
+    for (const { name } of this.path) {
+      const hash = hashOfServiceChain(name);
+      if (hash !== undefined) return hash;
+    }
+    return undefined;
+  }
+
   /**
-   * The Service, from a comment that the chain's hash confirms: the comment on the rule that names
-   * address and port, else one inside the chains. One that nothing confirms is marked.
+   * The Service, from a comment that the hash confirms: one of those on rules that name it, else one inside
+   * its own chains. One that nothing confirms is marked.
    */
-  private name(scope: Scope): {
-    readonly service?: ServicePortName;
-    readonly nameUnverified?: true;
-  } {
+  private name(
+    comments: readonly (string | undefined)[],
+    protocolNumber: number,
+    hash = this.hash(),
+  ): Named {
     let unverified: ServicePortName | undefined;
-    const hash = this.path
-      .map((chain) => hashOfServiceChain(chain.name))
-      .find((h) => h !== undefined);
-    const protocol = protocolName(scope.protocol);
-    for (const comment of [scope.label, ...this.path.map((chain) => chain.comment)]) {
+    const protocol = protocolName(protocolNumber);
+    const first = this.path.findIndex((chain) => hashOfServiceChain(chain.name) !== undefined);
+    // Chains before the Service's own hold comments on other Services.
+    const inside = first < 0 ? [] : this.path.slice(first).map((chain) => chain.comment);
+    for (const comment of [...comments, ...inside]) {
       if (comment === undefined) continue;
       const service = parseServicePortName(withoutSuffix(comment));
       if (!service) continue;
@@ -428,6 +492,10 @@ class Walk {
 
 function routeKey({ ip, port, rule }: EndpointRoute): string {
   return `${ip} ${port} ${rule.path.join(' ')}`;
+}
+
+function places(routes: readonly EndpointRoute[]): Map<string, number> {
+  return new Map(routes.map((route, place) => [routeKey(route), place]));
 }
 
 function withoutSuffix(comment: string): string {

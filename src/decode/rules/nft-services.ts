@@ -1,8 +1,8 @@
-import { canonicalAddress } from '../../model/address.js';
 import { protocolNumber } from '../../model/packet.js';
 import type { Problem } from '../../model/problem.js';
 import type { NftablesRules, NftElement, NftJson, NftRule } from '../../model/ruleset.js';
 import type {
+  ClientCondition,
   EndpointRoute,
   RulePath,
   ServiceEntry,
@@ -10,7 +10,10 @@ import type {
   Via,
 } from '../../model/services.js';
 import { parseServicePortName } from './chain-names.js';
+import { allowedBy, clientCondition, sparesLoopback } from './nft-clients.js';
 import { type NftChainName, parseNftChainName } from './nft-names.js';
+import { addressOf, field, isList, networkOf } from './nft-values.js';
+import { type Clients, either, within } from './ways.js';
 
 /** Rules followed and entries made; 5,000 Services with 20 endpoints need 220,000. */
 const MAX_STEPS = 4_000_000;
@@ -21,14 +24,14 @@ const MAX_CHAIN_DEPTH = 32;
  * The addresses that kube-proxy's table makes reachable and the endpoints behind each (Kubernetes 1.29
  * to 1.36): what maps service-ips and service-nodeports lead to, and what it refuses because there is
  * no endpoint (no-endpoint-services, no-endpoint-nodeports) or because of the load balancer's source
- * ranges (firewall-ips).
+ * ranges (firewall-ips; in 1.29 the sets firewall and firewall-allow).
  *
  * One entry an address, port and protocol; where some clients are refused and others served there are
- * two, of which the one with routes comes first. A NodePort stands under each address of the set
+ * two, of which the one with routes comes first: refused is whom none of its routes is open to. A NodePort stands under each address of the set
  * nodeport-ips, under `local` where kube-proxy made none. The rules do not tell external IPs from load
  * balancers' addresses, unless these have source ranges: the others are `externalIP`. A route's
  * probability holds on the condition that its branch is taken at all: with externalTrafficPolicy Local
- * the ways of local and of foreign clients are both listed.
+ * the ways of local and of foreign clients are both listed, each with whom it is open to.
  */
 export function nftServices(rules: NftablesRules, problems: Problem[] = []): ServiceEntry[] {
   const reading = new Reading(rules);
@@ -37,6 +40,7 @@ export function nftServices(rules: NftablesRules, problems: Problem[] = []): Ser
   reading.refused('no-endpoint-services');
   reading.refused('no-endpoint-nodeports');
   reading.refused('firewall-ips');
+  reading.firewalled129();
   if (reading.exhausted) {
     problems.push({
       code: 'rules-too-many-paths',
@@ -84,6 +88,9 @@ class Reading {
   private readonly clusterIps: ReadonlySet<string>;
   /** `local`, or the addresses that NodePorts are limited to. */
   private readonly nodeAddresses: readonly string[];
+  private readonly notLoopback: boolean;
+  /** Of destinations with source ranges, whom they are open to; `undefined` where that cannot be read. */
+  private readonly ranges = new Map<string, Clients | undefined>();
   /** Load balancers' addresses with source ranges. */
   private readonly firewalled = new Set<string>();
   private readonly names = new Map<string, NftChainName | undefined>();
@@ -93,12 +100,37 @@ class Reading {
   constructor(rules: NftablesRules) {
     this.rules = rules;
     this.clusterIps = new Set(this.addressesOf('cluster-ips'));
-    const limits = this.addressesOf('nodeport-ips');
-    this.nodeAddresses = limits.length > 0 ? limits : ['local'];
-    for (const { key } of rules.maps.get('firewall-ips')?.elements ?? []) {
-      const [to] = this.destinations(key);
-      if (to) this.firewalled.add(to.address);
+    // Empty: kube-proxy was told to take NodePorts in networks in which the node has no address.
+    this.nodeAddresses = rules.sets.has('nodeport-ips')
+      ? this.addressesOf('nodeport-ips')
+      : ['local'];
+    this.notLoopback = sparesLoopback(rules);
+    for (const { key, value } of rules.maps.get('firewall-ips')?.elements ?? []) {
+      const target = verdictOf(value)?.target ?? '';
+      this.limit(key, allowedBy(rules.chains.get(target)?.rules ?? []));
     }
+    const allowed = new Map<string, ClientCondition[][]>();
+    for (const { key } of rules.sets.get('firewall-allow')?.elements ?? []) {
+      const parts = field(key, 'concat');
+      if (!isList(parts) || parts.length !== 4) continue;
+      const [to] = this.destinations({ concat: parts.slice(0, 3) });
+      const network = networkOf(parts[3]);
+      if (!to || network === undefined) continue;
+      const known = allowed.get(keyOf(to)) ?? [];
+      known.push([{ is: 'network', network, negated: false }]);
+      allowed.set(keyOf(to), known);
+    }
+    for (const { key } of rules.sets.get('firewall')?.elements ?? []) {
+      const [to] = this.destinations(key);
+      if (to) this.limit(key, allowed.get(keyOf(to)) ?? []);
+    }
+  }
+
+  private limit(key: NftJson, clients: Clients | undefined): void {
+    const [to] = this.destinations(key);
+    if (!to) return;
+    this.firewalled.add(to.address);
+    this.ranges.set(keyOf(to), clients);
   }
 
   entries(): ServiceEntry[] {
@@ -118,11 +150,15 @@ class Reading {
       const key = keyOf(to);
       if (this.withRoutes.has(key)) continue;
       const { target } = verdict;
-      const routes = this.routesFrom(map, target, to.port);
+      const ways = this.routesFrom(map, target, to.port);
+      const ranges = this.ranges.get(key);
+      // The firewall comes before the translation.
+      const routes = ranges === undefined ? ways : ways.map((way) => within(way, ranges));
       const chain = this.balancer(routes[0]?.rule.path ?? [target]);
       this.withRoutes.set(key, {
         ...to,
         via: this.via(map, to.address, this.name(target)?.prefix),
+        ...this.loopback(to.address),
         ...this.service(target),
         action: 'dnat',
         routes,
@@ -138,16 +174,41 @@ class Reading {
       const served = this.withRoutes.get(key);
       const named = parseServicePortName(element.comment ?? '');
       const isChain = verdict.kind === 'goto' || verdict.kind === 'jump';
+      const drops = verdict.kind === 'drop' || (isChain && this.drops(verdict.target));
       this.withoutRoutes.set(key, {
         ...to,
         via: served?.via ?? this.via(map, to.address, undefined),
+        ...this.loopback(to.address),
         ...(named ? { service: named } : served ? nameOf(served) : this.service(verdict.target)),
-        action:
-          verdict.kind === 'drop' || (isChain && this.drops(verdict.target)) ? 'drop' : 'reject',
+        action: drops ? 'drop' : 'reject',
+        // What has endpoints elsewhere only is dropped, so that a client tries again.
+        refusal:
+          map === 'firewall-ips' ? 'source-ranges' : drops ? 'no-local-endpoints' : 'no-endpoints',
         routes: [],
         ...(isChain && { chain: verdict.target }),
       });
     }
+  }
+
+  /** What 1.29 drops because of source ranges: a set, where later versions have a map. */
+  firewalled129(): void {
+    for (const { key } of this.rules.sets.get('firewall')?.elements ?? []) {
+      const [to] = this.destinations(key);
+      if (!to || !this.goesOn() || this.withoutRoutes.has(keyOf(to))) continue;
+      const served = this.withRoutes.get(keyOf(to));
+      this.withoutRoutes.set(keyOf(to), {
+        ...to,
+        via: 'loadBalancerIP',
+        ...(served && nameOf(served)),
+        action: 'drop',
+        refusal: 'source-ranges',
+        routes: [],
+      });
+    }
+  }
+
+  private loopback(address: string): { readonly notLoopback?: true } {
+    return this.notLoopback && address === 'local' ? { notLoopback: true } : {};
   }
 
   private *elementsOf(map: string): Generator<{
@@ -193,7 +254,8 @@ class Reading {
     if (this.clusterIps.has(address)) return 'clusterIP';
     if (this.firewalled.has(address)) return 'loadBalancerIP';
     // Up to 1.29 there is no set of cluster IPs.
-    const isExternal = prefix === undefined ? this.clusterIps.size > 0 : prefix === 'external';
+    const isExternal =
+      prefix === undefined ? this.rules.sets.has('cluster-ips') : prefix === 'external';
     return isExternal ? 'externalIP' : 'clusterIP';
   }
 
@@ -251,7 +313,10 @@ class Walk {
   private readonly path: string[];
   private readonly port: number;
   private readonly goesOn: () => boolean;
-  private readonly seen = new Set<string>();
+  /** The routes' places by endpoint and path. */
+  private readonly seen = new Map<string, number>();
+  /** Whom the way so far is open to; `undefined`: everyone. */
+  private clients: Clients | undefined;
 
   constructor(rules: NftablesRules, path: readonly string[], port: number, goesOn: () => boolean) {
     this.rules = rules;
@@ -269,7 +334,11 @@ class Walk {
     let left = reached;
     for (const rule of chain.rules) {
       if (left <= 0 || !this.goesOn()) break;
+      const { clients } = this;
+      const asked = rule.expressions.flatMap((expression) => clientCondition(expression) ?? []);
+      if (asked.length > 0) this.clients = [[...(clients?.[0] ?? []), ...asked]];
       const after = this.rule(rule, left, affinity);
+      this.clients = clients;
       if (!rule.expressions.some(isCondition)) left = after;
     }
     this.path.pop();
@@ -331,13 +400,19 @@ class Walk {
     const ip = addressOf(address);
     const port = second ?? this.port;
     if (ip === undefined || !isPort(port)) return;
+    const { clients } = this;
     const key = `${ip} ${port} ${this.path.join(' ')}`;
-    if (this.seen.has(key)) return;
-    this.seen.add(key);
+    const place = this.seen.get(key);
+    if (place !== undefined) {
+      const known = this.routes[place];
+      if (known) this.routes[place] = either(known, clients);
+      return;
+    }
+    this.seen.set(key, this.routes.length);
     const rule: Mutable<RulePath> = { mode: 'nftables', path: [...this.path], affinity };
     // Eleven digits, as iptables-save prints a probability.
     if (!affinity && !Number.isNaN(reached)) rule.probability = Number(reached.toPrecision(11));
-    this.routes.push({ ip, port, rule });
+    this.routes.push(clients ? { ip, port, rule, clients } : { ip, port, rule });
   }
 }
 
@@ -388,20 +463,6 @@ function asksAffinity({ expressions }: NftRule): boolean {
     const set = field(field(expression, 'match'), 'right');
     return typeof set === 'string' && set.startsWith('@affinity-');
   });
-}
-
-function isList(value: NftJson | undefined): value is readonly NftJson[] {
-  return Array.isArray(value);
-}
-
-/** A member of an object; `undefined` if there is none, or if it is no object. */
-function field(value: NftJson | undefined, name: string): NftJson | undefined {
-  if (typeof value !== 'object' || value === null || isList(value)) return undefined;
-  return Object.hasOwn(value, name) ? value[name] : undefined;
-}
-
-function addressOf(value: NftJson | undefined): string | undefined {
-  return typeof value === 'string' ? canonicalAddress(value) : undefined;
 }
 
 /** A name, or a number where nft found no name for it. */

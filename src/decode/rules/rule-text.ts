@@ -123,9 +123,11 @@ export const LONG_OPTION = 1;
 export const NEGATION = 2;
 export const OPTION_D = 0x64;
 export const OPTION_G = 0x67;
+export const OPTION_I = 0x69;
 export const OPTION_J = 0x6a;
 export const OPTION_M = 0x6d;
 export const OPTION_P = 0x70;
+export const OPTION_S = 0x73;
 
 function isLetter(c: number): boolean {
   const lower = c | 0x20;
@@ -151,7 +153,7 @@ function unquoted(raw: string): string {
 }
 
 /** `-s -d -i -o -p -f`: matches that stand without `-m`. */
-const BUILT_IN = new Set([0x73, OPTION_D, 0x69, 0x6f, OPTION_P, 0x66]);
+const BUILT_IN = new Set([OPTION_S, OPTION_D, OPTION_I, 0x6f, OPTION_P, 0x66]);
 
 /**
  * Options that always take the next word, whatever it looks like: their value is free text, and

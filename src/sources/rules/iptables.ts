@@ -42,7 +42,7 @@ export interface IptablesOptions {
 
 const INTERVAL_MS = 30_000;
 /** iptables-nft-save says this on stderr; it is no news when the legacy tables are read as well. */
-const LEGACY_TOO = /iptables-legacy tables present/;
+const LEGACY_TOO = /ip6?tables-legacy tables present/;
 
 /**
  * The iptables rules of this node: both families and both kernel back ends, each as one `rules` event
@@ -116,12 +116,13 @@ class IptablesWatch {
   private async readAll(out: Subscriber<InputEvent>, signal: AbortSignal): Promise<void> {
     for (const family of this.options.families ?? [4, 6]) {
       const tool = family === 4 ? 'iptables' : 'ip6tables';
-      const nft = await this.run(`${tool}-nft-save`, family, signal);
-      const legacy = await this.run(`${tool}-legacy-save`, family, signal);
+      const nft = await this.run(`${tool}-nft-save`, family, signal, 'nft');
+      const legacy = await this.run(`${tool}-legacy-save`, family, signal, 'legacy');
       const readings = [nft, legacy];
       // Before iptables 1.8 there is one back end and one name; some systems install only the links.
       if (isMissing(nft) || isMissing(legacy)) {
-        readings.push(await this.run(`${tool}-save`, family, signal));
+        const there = isMissing(nft) ? (isMissing(legacy) ? 'unknown' : 'legacy') : 'nft';
+        readings.push(await this.run(`${tool}-save`, family, signal, there));
       }
       if (signal.aborted) return;
       if (readings.every(isMissing)) {
@@ -136,7 +137,13 @@ class IptablesWatch {
     }
   }
 
-  private async run(program: string, family: 4 | 6, signal: AbortSignal): Promise<Reading> {
+  /** `backend`: whose rules the program prints where its header does not tell. */
+  private async run(
+    program: string,
+    family: 4 | 6,
+    signal: AbortSignal,
+    backend: IptablesBackend,
+  ): Promise<Reading> {
     const at = this.now();
     const zone = -60 * new Date().getTimezoneOffset();
     const offsetAt = (): number => zone;
@@ -151,7 +158,10 @@ class IptablesWatch {
       },
     );
     if (result.end === 'ran' && result.code === 0) reader.end();
-    return { program, family, at, result, dumps: reader.dumps, problems: reader.problems };
+    const dumps = reader.dumps.map((dump) =>
+      dump.backend === 'unknown' ? { ...dump, backend } : dump,
+    );
+    return { program, family, at, result, dumps, problems: reader.problems };
   }
 
   private tell(

@@ -42,6 +42,15 @@ export function dumpOf(nat: readonly string[], filter: readonly string[] = []): 
   );
 }
 
+/** One entry a destination: whom the rules refuse beside those whom they serve is left out. */
+export function first(entries: readonly ServiceEntry[]): ServiceEntry[] {
+  const seen = new Set<string>();
+  return entries.filter(({ protocol, address, port }) => {
+    const key = `${protocol} ${address} ${port}`;
+    return !seen.has(key) && seen.add(key);
+  });
+}
+
 /** An entry on one line and its routes on one line each: `ip:port <- chain > chain (probability)`. */
 export function told(entries: readonly ServiceEntry[]): string[] {
   return entries.flatMap((e) => {

@@ -212,6 +212,10 @@ describe('headers', () => {
     ['iptables-save v1.8.9 (nf_tables)', 4, 'nft', '1.8.9'],
     ['iptables-save v1.8.11 (legacy)', 4, 'legacy', '1.8.11'],
     ['ip6tables-legacy-save v1.8.9', 6, 'legacy', '1.8.9'],
+    // The header does not tell: both back ends' tools of that time print it.
+    ['iptables-save v1.8.7', 4, 'unknown', '1.8.7'],
+    ['iptables-nft-save v1.8.4', 4, 'nft', '1.8.4'],
+    ['iptables-save v1.8.10', 4, 'legacy', '1.8.10'],
     ['iptables-save v1.4.21', 4, 'legacy', '1.4.21'],
     ['xtables-save v1.8.2', 4, 'nft', '1.8.2'],
   ])('%s', (tool, family, backend, version) => {

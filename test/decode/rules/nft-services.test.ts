@@ -6,9 +6,8 @@ import { parseNftChainName } from '../../../src/decode/rules/nft-names.js';
 import { nftServices } from '../../../src/decode/rules/nft-services.js';
 import type { Problem } from '../../../src/model/problem.js';
 import type { NftablesRules } from '../../../src/model/ruleset.js';
-import type { ServiceEntry } from '../../../src/model/services.js';
 import { type Cluster, expected, found } from './cluster.js';
-import { recorded, told } from './dumps.js';
+import { first, recorded, told } from './dumps.js';
 
 /** The rules of one family in a listing without problems. */
 function rulesOf(listing: string | Uint8Array, family: 4 | 6 = 4): NftablesRules {
@@ -18,15 +17,6 @@ function rulesOf(listing: string | Uint8Array, family: 4 | 6 = 4): NftablesRules
   const one = rules.find((it) => it.family === family);
   if (!one) throw new Error(`no rules of IPv${family}`);
   return one;
-}
-
-/** One entry a destination: whom the rules refuse beside those whom they serve is left out. */
-function first(entries: readonly ServiceEntry[]): ServiceEntry[] {
-  const seen = new Set<string>();
-  return entries.filter(({ protocol, address, port }) => {
-    const key = `${protocol} ${address} ${port}`;
-    return !seen.has(key) && seen.add(key);
-  });
 }
 
 const SCENARIOS = [

@@ -85,6 +85,19 @@ describe('with programs of the test', () => {
     expect(summary(await watched.next())).toEqual([]);
   });
 
+  test('a warning of what is read anyway is none for IPv6 either', async () => {
+    const warning =
+      '# Warning: ip6tables-legacy tables present, use ip6tables-legacy-save to see them';
+    watched = watch({
+      prefix: programs({
+        'ip6tables-nft-save': `echo "${warning}" >&2`,
+        'ip6tables-legacy-save': 'true',
+      }),
+      families: [6],
+    });
+    expect(summary(await watched.reading())).toEqual([]);
+  });
+
   test('programs that take too long are ended, and it is said once', async () => {
     const prefix = script('exec sleep 600\n');
     watched = watch({ prefix, families: [4], timeoutMs: 100 });
@@ -214,8 +227,8 @@ test('on the real kernel both families and both back ends are read at once', asy
     namespace.run('iptables-legacy-restore', [], legacy.slice(legacy.indexOf('*filter')));
     watched = watch({ prefix: ['ip', 'netns', 'exec', namespace.name] });
     expect(summary(await watched.reading())).toEqual([
-      'rules 4 nft 43',
-      'rules 4 legacy 43',
+      'rules 4 nft 44',
+      'rules 4 legacy 44',
       'rules 6 nft 4',
     ]);
     expect(summary(await watched.next())).toEqual([]);
