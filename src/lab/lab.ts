@@ -253,7 +253,7 @@ function serverJob(options: LabOptions, pod: LabPod): ServerJob {
       (service) =>
         service.protocol === protocol &&
         service.deaf !== true &&
-        service.endpoints.includes(pod.name),
+        [...service.endpoints, ...(service.standby ?? [])].includes(pod.name),
     );
     return [...new Set(behind.map((service) => service.targetPort))];
   };

@@ -28,6 +28,8 @@ export interface LabService {
   readonly targetPort: number;
   /** Pod names, in the order in which their rules are written. Empty: the rules reject. */
   readonly endpoints: readonly string[];
+  /** Pods that serve it and are no endpoints (yet). */
+  readonly standby?: readonly string[];
   readonly nodePort?: number;
   readonly externalIPs?: readonly string[];
   /** Nobody listens at the target port: its Pods refuse. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { restoreInput } from '../../src/lab/rules.js';
+import { restoreInput, syncInput } from '../../src/lab/rules.js';
 import type { LabOptions, LabService } from '../../src/lab/spec.js';
 import { TUTORIAL } from '../../src/lab/tutorial.js';
 
@@ -134,5 +134,87 @@ describe('two families', () => {
       );
     expect(names(4, 'SVC')).toEqual(names(6, 'SVC'));
     expect(names(4, 'SEP')).not.toEqual(names(6, 'SEP'));
+  });
+});
+
+describe('a sync of kube-proxy', () => {
+  const TWO = ['nginx-86c57db685-9dxmk', 'nginx-86c57db685-vskrb'];
+  const OTHER: LabService = { ...ONE, name: 'other', clusterIP: '10.96.0.8' };
+  const given = (endpoints: readonly string[], chainNames: '1.19' | 'current'): LabOptions => ({
+    ...TUTORIAL,
+    chainNames,
+    services: [{ ...ONE, endpoints, nodePort: 30_080, externalIPs: ['198.51.100.7'] }, OTHER],
+  });
+  const chains = (text: string, kind: RegExp): string[] =>
+    [...text.matchAll(/^:(\S+) - \[0:0\]$/gm)]
+      .map((match) => match[1] ?? '')
+      .filter((name) => kind.test(name));
+
+  it('writes the top-level chains anew, and no jump to them', () => {
+    const text = syncInput(given(TWO, 'current'), given(TWO, 'current'), 4);
+    expect(chains(text, /./).sort()).toEqual(
+      [
+        ...['KUBE-EXTERNAL-SERVICES', 'KUBE-FORWARD', 'KUBE-NODEPORTS', 'KUBE-PROXY-FIREWALL'],
+        ...['KUBE-SERVICES', 'KUBE-MARK-MASQ', 'KUBE-NODEPORTS', 'KUBE-POSTROUTING'],
+        'KUBE-SERVICES',
+      ].sort(),
+    );
+    expect(text).not.toMatch(/^-A (INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING|KUBE-FIREWALL) /m);
+    const dispatched = chain(restoreInput(given(TWO, 'current'), 4), 'KUBE-SERVICES');
+    expect(chain(text, 'KUBE-SERVICES')).toEqual(dispatched);
+  });
+
+  it('writes the chains of what changed, and removes those that nothing needs', () => {
+    const before = given(TWO, 'current');
+    const after = given(TWO.slice(1), 'current');
+    const text = syncInput(before, after, 4);
+    const [gone = '', ...more] = chains(restoreInput(before, 4), /^KUBE-SEP-/).filter(
+      (name) => !restoreInput(after, 4).includes(name),
+    );
+    expect(more).toEqual([]);
+    expect(chains(text, /^KUBE-(SVC|SEP|EXT)-/)).toEqual([
+      expect.stringMatching(/^KUBE-SVC-/),
+      gone,
+    ]);
+    expect(text).toContain(`\n-X ${gone}\nCOMMIT\n`);
+  });
+
+  it('rewrote every chain up to 1.25', () => {
+    const text = syncInput(given(TWO, '1.19'), given(TWO, '1.19'), 4);
+    expect(chains(text, /^KUBE-(SVC|SEP)-/)).toHaveLength(5);
+  });
+
+  it('rejects what is sent to an external address when the last endpoint is gone', () => {
+    const text = syncInput(given(TWO, 'current'), given([], 'current'), 4);
+    expect(chain(text, 'KUBE-EXTERNAL-SERVICES')).toEqual([
+      '-d 198.51.100.7/32 -p tcp -m comment --comment "shop/cart:http has no endpoints" -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable',
+      expect.stringContaining('--dport 30080 -j REJECT'),
+    ]);
+    expect(text.match(/^-X KUBE-(SVC|EXT|SEP)-/gm)).toHaveLength(4);
+  });
+});
+
+describe('external addresses and other back ends', () => {
+  it.each([
+    ['1.19', ['-j KUBE-MARK-MASQ', 'physdev ! --physdev-is-in', '--dst-type LOCAL -j KUBE-SVC-']],
+    ['current', ['-j KUBE-EXT-']],
+  ] as const)('reaches an external address in the way of %s', (chainNames, parts) => {
+    const services = [{ ...ONE, externalIPs: ['198.51.100.7'] }];
+    const rules = chain(
+      restoreInput({ ...TUTORIAL, chainNames, services }, 4),
+      'KUBE-SERVICES',
+    ).filter((rule) => rule.includes('"shop/cart:http external IP"'));
+    expect(rules).toHaveLength(parts.length);
+    for (const [index, part] of parts.entries()) expect(rules[index]).toContain(part);
+  });
+
+  it('gives each back end its own Services', () => {
+    const services = [ONE, { ...ONE, name: 'old', ruleBackend: 'iptables-legacy' as const }];
+    const both: LabOptions = { ...TUTORIAL, services };
+    expect(restoreInput(both, 4)).toContain('shop/cart:');
+    expect(restoreInput(both, 4)).not.toContain('shop/old:');
+    const legacy = restoreInput(both, 4, 'iptables-legacy');
+    expect(legacy).toContain('shop/old:');
+    expect(legacy).not.toContain('shop/cart:');
   });
 });

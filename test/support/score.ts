@@ -25,13 +25,15 @@ interface Address {
   readonly port?: number | undefined;
 }
 
+export interface Failed {
+  readonly verdict: string;
+  readonly reason?: string;
+  readonly outcome: string;
+}
+
 export interface Expected {
-  /** What became of the requests that got no answer; default: none may fail. */
-  readonly failed?: {
-    readonly verdict: string;
-    readonly reason?: string;
-    readonly outcome: string;
-  };
+  /** What became of the requests that got no answer, all alike or each of them; default: none may fail. */
+  readonly failed?: Failed | ((row: TruthRow) => Failed | undefined);
   /** A source that may lose something, which it then says; default: none may. */
   readonly lossy?: string;
 }
@@ -100,13 +102,18 @@ export function score(
   return complaints;
 }
 
-function faults(row: TruthRow, said: Line, { failed }: Expected): string[] {
+function failureOf(row: TruthRow, { failed }: Expected): Failed | undefined {
+  return typeof failed === 'function' ? failed(row) : failed;
+}
+
+function faults(row: TruthRow, said: Line, expected: Expected): string[] {
   const wrong: string[] = [];
   const must = (what: string, got: unknown, wanted: unknown): void => {
     if (got !== wanted) wrong.push(`${what} ${String(got)} instead of ${String(wanted)}`);
   };
   must('Service', `${said.service?.namespace}/${said.service?.name}`, row.svc.replace(/:.*$/, ''));
   if (!row.ok) {
+    const failed = failureOf(row, expected);
     if (failed === undefined) return [`not answered: ${row.err}`];
     must('verdict', said.verdict, failed.verdict);
     must('reason', said.reason, failed.reason);
@@ -126,12 +133,13 @@ function faults(row: TruthRow, said: Line, { failed }: Expected): string[] {
 function summaryFaults(
   truth: readonly TruthRow[],
   lines: readonly Line[],
-  { failed, lossy }: Expected,
+  expected: Expected,
 ): string[] {
   const summary = lines.at(-1);
   if (summary?.type !== 'summary') return ['the last line is no summary'];
-  const unattributed =
-    failed?.verdict === 'unattributed' ? truth.filter((row) => !row.ok).length : 0;
+  const unattributed = truth.filter(
+    (row) => !row.ok && failureOf(row, expected)?.verdict === 'unattributed',
+  ).length;
   const wanted: Readonly<Record<string, number>> = {
     seen: truth.length,
     attributed: truth.length - unattributed,
@@ -146,7 +154,7 @@ function summaryFaults(
   const losses = lines.filter((line) => line.type === 'loss');
   if (summary.losses !== losses.length) complaints.push(`summary: ${summary.losses} losses`);
   for (const loss of losses) {
-    if (loss.source !== lossy) complaints.push(`loss: ${JSON.stringify(loss)}`);
+    if (loss.source !== expected.lossy) complaints.push(`loss: ${JSON.stringify(loss)}`);
   }
   return complaints;
 }
