@@ -1,6 +1,5 @@
 import { Correlator } from '../correlate/correlator.js';
 import type { OutputEvent } from '../model/attribution.js';
-import type { InputEvent } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
 import { describeWhere, type Problem, UsageError } from '../model/problem.js';
 import { secondsOf, UTC } from '../model/time.js';
@@ -45,19 +44,15 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
     ...(request.udpIdleNs !== undefined && { udpIdleNs: request.udpIdleNs }),
   });
   const shown = new Shown(request.output, io, 'wait');
-  const counters = new RuleCounters();
-  const push = (event: InputEvent): void => {
-    counters.take(event);
-    machine.push(event);
-  };
+  const counters = new RuleCounters(inputs.countedRules);
   const show = (events: readonly OutputEvent[]): void => {
     counters.tell(events);
     shown.show(events);
   };
-  for (const event of inputs.prelude) push(event);
+  for (const event of inputs.prelude) machine.push(event);
   show(machine.take());
   for await (const batch of mergeByTime(inputs.streams, interfaces)) {
-    for (const event of batch) push(event);
+    for (const event of batch) machine.push(event);
     const events = machine.take();
     if (events.length > 0) {
       // Rows and the bar may share a terminal.

@@ -31,6 +31,7 @@ export const IN_LISTING = 1 << 17; // an undated listing has an entry of its tup
 export const ICMP_REFUSAL = 1 << 20;
 export const TIME_AMBIGUOUS = 1 << 22; // told to whole seconds, and its tuple was used more than once in that second
 export const CT_LISTED = 1 << 23; // conntrack's claim is a listing's: the event about it may still come
+export const STALE_TOLD = 1 << 24; // that its endpoint is gone was told
 export const SAY_DUE = 1 << 21; // an answer was seen; to be said when its other copies had time to come
 
 /** Tuples of a connection in the table's words: source, destination, ports. */
@@ -106,6 +107,8 @@ export class Connection {
   /** UDP: the first datagram since the last translated copy that no such copy followed, and how many did so. */
   missingSince = NEVER;
   missing = 0;
+  /** UDP: when to look again whether its endpoint is still there. */
+  staleLookAt = NEVER;
   conntrackId = -1;
   /** Moment and resolution of conntrack's NEW, to know its copies. */
   conntrackTime = NEVER;

@@ -34,7 +34,6 @@ import {
   PK_CLAIM,
   SAW_ANSWER,
   SAW_POST,
-  SAW_PRE,
   SAW_REFUSAL,
   SAW_RESET,
   SERVICE,
@@ -43,6 +42,7 @@ import { FIRST_DATAGRAM_NS, KERNEL_NS, zoneOf } from './entries.js';
 import { farFrom } from './far-end.js';
 import { end, listingHas, translatedHere } from './lifecycle.js';
 import type { State } from './state.js';
+import { PAIR_WINDOW_NS } from './windows.js';
 
 /** TCP states in which the endpoint has answered (nf_conntrack_tcp.h: SYN_RECV to TIME_WAIT). */
 const FIRST_ANSWERED_STATE = 2;
@@ -124,19 +124,16 @@ function absorbTranslated(state: State, c: Connection, row: Uint32Array, at: num
     c.protocol,
   );
   if (found === undefined || found === c || found.kind !== LONE) return;
+  if (found.lastSent === NEVER) {
+    absorbFarEntry(state, c, found);
+    return;
+  }
   const fits =
     (c.bits & HAS_ISN) !== 0 && (found.bits & HAS_ISN) !== 0
       ? c.isn === found.isn
       : found.time <= c.conntrackTime + c.conntrackResolution + KERNEL_NS &&
         found.lastSent >= c.conntrackTime - Math.max(c.lateness, KERNEL_NS) - FIRST_DATAGRAM_NS;
   if (!fits) return;
-  if ((found.bits & SAW_PRE) === 0) {
-    // Only another node's conntrack told of it: that is no packet's word.
-    if (found.vantage !== c.vantage) c.far ??= farFrom(found);
-    c.bits |= found.bits & SAW_ANSWER;
-    table.release(found);
-    return;
-  }
   table.setTranslated(
     c,
     1,
@@ -172,6 +169,15 @@ function absorbTranslated(state: State, c: Connection, row: Uint32Array, at: num
   const ended = found.endTime;
   table.release(found);
   if (ended !== NEVER) end(state, c, ended);
+}
+
+/** Only another node's conntrack told of what is the far end of this connection: that is no packet's word. */
+function absorbFarEntry(state: State, c: Connection, found: Connection): void {
+  if (found.vantage === c.vantage || Math.abs(found.time - c.conntrackTime) > PAIR_WINDOW_NS)
+    return;
+  c.far ??= farFrom(found);
+  c.bits |= found.bits & SAW_ANSWER;
+  state.table.release(found);
 }
 
 /** What an entry's state, flags and counters add. */

@@ -42,6 +42,7 @@ import {
   byTranslatedReversed,
   formatEndpointOf,
 } from './row-tuples.js';
+import { watchForStale } from './stale.js';
 import type { State } from './state.js';
 import { endpointText } from './verdict.js';
 import { CLOCK_SLACK_NS } from './windows.js';
@@ -50,6 +51,7 @@ import { CLOCK_SLACK_NS } from './windows.js';
 export function onDatagram(state: State, row: Uint32Array, at: number, time: number): void {
   const newest = byOriginal(state, row, at, UDP);
   if (newest !== undefined && flows(state, newest, time)) {
+    watchForStale(state, newest, time);
     datagramSent(state, vanished(state, newest, time) ?? newest, row, at, time);
     return;
   }

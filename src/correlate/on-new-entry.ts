@@ -1,4 +1,13 @@
-import { C_ID, C_ODPORT, C_ODST, C_OSPORT, C_OSRC, HAS_ID } from '../model/conntrack.js';
+import {
+  C_ID,
+  C_ODPORT,
+  C_ODST,
+  C_OSPORT,
+  C_OSRC,
+  C_STATE,
+  HAS_ID,
+  HAS_STATE,
+} from '../model/conntrack.js';
 import { TCP, UDP } from '../model/packet.js';
 import {
   CLOSED,
@@ -13,12 +22,13 @@ import {
   SAW_ANSWER,
   SAW_FIN_ORIGINAL,
   SAW_FIN_REPLY,
+  SAW_PRE,
   SAW_REFUSAL,
   SAW_RESET,
   SERVICE,
   TIME_AMBIGUOUS,
 } from './connection.js';
-import { clientText } from './describe.js';
+import { clientText, identify } from './describe.js';
 import {
   agrees,
   COARSE_NS,
@@ -40,6 +50,9 @@ import { PAIR_WINDOW_NS } from './windows.js';
 
 /** A program that must wait for a processor was seen to tell events 1.6 s late; beyond this nobody waits for them. */
 const STARVED_NS = 10_000_000_000;
+
+/** TCP_CONNTRACK_ESTABLISHED, include/uapi/linux/netfilter/nf_conntrack_tcp.h */
+const STATE_ESTABLISHED = 3;
 
 export function onNew(
   state: State,
@@ -94,7 +107,30 @@ export function onNew(
     }
   }
   learn(state, c, row, at, bits);
+  tellPickedUp(state, c, row, at, time, bits);
   say(state, c);
+}
+
+/**
+ * A TCP entry begins with a SYN, so in SYN_SENT. One that begins later was made for a packet of a connection
+ * that was already open (nf_conntrack_tcp_loose): its old entry was deleted, flushed or never there.
+ */
+function tellPickedUp(
+  state: State,
+  c: Connection,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  bits: number,
+): void {
+  if (c.protocol !== TCP || (bits & HAS_STATE) === 0 || c.kind !== SERVICE) return;
+  if ((row[at + C_STATE] ?? 0) < STATE_ESTABLISHED || (c.bits & SAW_PRE) !== 0) return;
+  state.notice({
+    code: 'picked-up-mid-stream',
+    ...(time !== NEVER && { time: state.clock.absolute(time) }),
+    connection: identify(state, c),
+    detail: `conntrack began to follow ${clientText(state, c)} in the middle of its stream: it may have been given another endpoint than its opening packet`,
+  });
 }
 
 /** The connection that another node translated to this entry's tuple, and that was open then. */

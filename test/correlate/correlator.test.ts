@@ -703,6 +703,127 @@ describe('UDP', () => {
   });
 });
 
+describe('a UDP flow whose endpoint goes', () => {
+  const udp = (): Bench =>
+    new Bench()
+      .services([serviceEntry('dns', VIP, [POD_A, POD_B], { protocol: UDP })])
+      .pods([pod('a', '10.0.0.11'), pod('b', '10.0.0.12')]);
+  const datagram = { protocol: UDP, flags: 0 } as const;
+  const entry = { from: CLIENT, to: VIP, protocol: UDP } as const;
+  const query = (b: Bench, at: number, endpoint?: string): Bench => {
+    b.packet({ ...datagram, at, from: CLIENT, to: VIP, print: at + 1 });
+    if (endpoint !== undefined) {
+      b.packet({ ...datagram, at: at + 10, from: CLIENT, to: endpoint, print: at + 1 });
+    }
+    return b;
+  };
+  const refuse = (b: Bench, at: number): Bench =>
+    b.packet({ at, from: CLIENT, to: VIP, protocol: UDP, icmp: [3, 3] });
+  const answer = (b: Bench, at: number): Bench =>
+    b.packet({ ...datagram, at, from: VIP, to: CLIENT, print: 1 });
+
+  it('is rejected, and the entry that comes after the next datagram is another flow', () => {
+    const b = refuse(query(udp(), 0), 30);
+    refuse(query(b, SECOND), SECOND + 30);
+    query(b, 2 * SECOND)
+      .conntrack({
+        ...entry,
+        event: EVENT_NEW,
+        endpoint: POD_B,
+        at: 2 * SECOND + 40,
+        unreplied: true,
+      })
+      .finish();
+    expect(b.closed.map((c) => [c.verdict, c.outcome, c.backend?.pod?.name])).toEqual([
+      ['unattributed', 'rejected', undefined],
+      ['attributed', 'open', 'b'],
+    ]);
+    expect(Number((b.closed[1]?.time ?? 0n) % BigInt(60 * SECOND))).toBe(2 * SECOND);
+  });
+
+  it('is rejected, and an answer to the next datagram is another flow’s', () => {
+    const b = refuse(query(udp(), 0), 30);
+    answer(query(b, SECOND), SECOND + 50).finish();
+    expect(b.closed.map((c) => c.outcome)).toEqual(['rejected', 'established']);
+  });
+
+  it('ends when the next datagram is refused without having been translated', () => {
+    const b = answer(query(udp(), 0, POD_A), 50);
+    refuse(query(b, SECOND), SECOND + 30).finish();
+    expect(b.closed.map((c) => [c.outcome, c.backend?.pod?.name])).toEqual([
+      ['established', 'a'],
+      ['rejected', undefined],
+    ]);
+  });
+
+  it('ends when two datagrams in a row are not seen translated: where they went is not known', () => {
+    const b = answer(query(udp(), 0, POD_A), 50);
+    for (const s of [1, 2, 3]) answer(query(b, s * SECOND), s * SECOND + 50);
+    b.finish();
+    expect(b.closed.map((c) => [c.verdict, c.reason, c.outcome])).toEqual([
+      ['attributed', undefined, 'established'],
+      ['unattributed', 'no-evidence', 'established'],
+    ]);
+  });
+
+  it('goes on when one copy is missing, and when conntrack holds its entry', () => {
+    const one = query(query(query(udp(), 0, POD_A), SECOND), 2 * SECOND, POD_A).finish();
+    expect(one.closed).toHaveLength(1);
+    const held = query(udp(), 0, POD_A).conntrack({
+      ...entry,
+      event: EVENT_NEW,
+      endpoint: POD_A,
+      at: 30,
+    });
+    for (const s of [1, 2, 3]) query(held, s * SECOND);
+    expect(held.finish().closed).toHaveLength(1);
+  });
+
+  it('is stale: its datagrams still go where the Pod was, with a notice, once', () => {
+    const b = answer(query(udp(), 0, POD_A), 50);
+    b.conntrack({ ...entry, event: EVENT_NEW, endpoint: POD_A, at: 60 });
+    b.pods([pod('b', '10.0.0.12')], 10 * SECOND);
+    for (const s of [11, 12, 13, 14]) query(b, s * SECOND, POD_A);
+    b.finish();
+    expect(b.closed[0]?.backend).toMatchObject({ ip: '10.0.0.11', pod: { name: 'a' } });
+    expect(b.notices.filter((code) => code === 'stale-conntrack-entry')).toHaveLength(1);
+  });
+
+  it('is stale when the rules do not lead there any more, but not while it is answered', () => {
+    const b = answer(query(udp(), 0, POD_A), 50);
+    b.conntrack({ ...entry, event: EVENT_NEW, endpoint: POD_A, at: 60 });
+    b.services([serviceEntry('dns', VIP, [POD_B], { protocol: UDP })], SECOND);
+    for (const s of [2, 3]) answer(query(b, s * SECOND, POD_A), s * SECOND + 50);
+    expect(b.notices).not.toContain('stale-conntrack-entry');
+    for (const s of [4, 5, 6]) query(b, s * SECOND, POD_A);
+    expect(b.notices).toContain('stale-conntrack-entry');
+  });
+});
+
+describe('conntrack that begins to follow a connection in mid-stream', () => {
+  it.each([
+    ['ESTABLISHED', true],
+    ['SYN_SENT', false],
+  ])('in state %s: notice %s', (state, told) => {
+    const b = bench()
+      .conntrack({ event: EVENT_NEW, at: 5, from: CLIENT, to: VIP, endpoint: POD_A, state })
+      .finish();
+    expect(b.notices.includes('picked-up-mid-stream')).toBe(told);
+  });
+});
+
+describe('a SYN sent again of which the last transmission was not seen translated', () => {
+  it('is not attributed to where the first one went, when only the client’s side saw the answer', () => {
+    const b = bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 5, print: 5 })
+      .packet({ at: 20, from: CLIENT, to: POD_A, seq: 5, print: 5 })
+      .packet({ at: SECOND, from: CLIENT, to: VIP, seq: 5, print: 6 })
+      .packet({ at: SECOND + 90, from: VIP, to: CLIENT, flags: SYN_ACK, seq: 7, ack: 6 })
+      .finish();
+    expect(b.closed[0]).toMatchObject({ verdict: 'unattributed', reason: 'no-evidence' });
+  });
+});
+
 describe('the cluster and the rules over time', () => {
   it('a Pod that takes over an address is not named for what came before', () => {
     const b = new Bench()

@@ -42,6 +42,7 @@ export class Bench {
   readonly interfaces = new Interfaces();
   readonly machine: Correlator;
   readonly events: OutputEvent[] = [];
+  private node: string | undefined;
 
   constructor(options: Partial<CorrelatorOptions> = {}) {
     this.machine = new Correlator({
@@ -51,8 +52,15 @@ export class Bench {
     });
   }
 
+  /** The node of the events that follow. */
+  on(node: string): this {
+    this.node = node;
+    return this;
+  }
+
   push(event: InputEvent): this {
-    this.machine.push(event);
+    const { node } = this;
+    this.machine.push(node === undefined || event.type === 'tick' ? event : { ...event, node });
     this.events.push(...this.machine.take());
     return this;
   }
@@ -72,7 +80,10 @@ export class Bench {
       w[at + p.P_NSEC] = spec.at % 1e9;
       w[at + p.P_RESOLUTION] = spec.resolution ?? 1;
       w[at + p.P_LATENESS] = spec.lateness ?? 0;
-      w[at + p.P_INTERFACE] = spec.on === undefined ? 0 : this.interfaces.id({ name: spec.on });
+      w[at + p.P_INTERFACE] =
+        spec.on === undefined
+          ? 0
+          : this.interfaces.id({ name: spec.on, ...(this.node && { node: this.node }) });
       w[at + p.P_DIRECTION] = spec.direction ?? 0;
       w[at + p.P_FAMILY] = parseAddress(src, w, at + p.P_SRC);
       parseAddress(dst, w, at + p.P_DST);

@@ -1,0 +1,145 @@
+import { describe, expect, it } from 'vitest';
+import { EVENT_DESTROY, EVENT_LISTED, EVENT_NEW } from '../../src/model/conntrack.js';
+import { TCP_ACK, TCP_SYN, UDP } from '../../src/model/packet.js';
+import { Bench, pod, serviceEntry } from '../support/machine.js';
+
+const CLIENT = '10.0.1.1:40000';
+const VIP = '10.96.0.10:80';
+const POD_B = '10.0.2.12:8080';
+const SYN_ACK = TCP_SYN | TCP_ACK;
+
+/** Two nodes whose rules know different endpoints of one Service. */
+const bench = (): Bench =>
+  new Bench({ severalNodes: true })
+    .on('node1')
+    .services([serviceEntry('web', VIP, [POD_B, '10.0.2.13:8080'])])
+    .on('node2')
+    .services([serviceEntry('web', VIP, [POD_B])])
+    .pods([pod('client', '10.0.1.1'), pod('b', '10.0.2.12', 'node2')]);
+
+/** From the client's node over the wire to the Pod's, whose clock is ahead by `skew` ns. */
+function acrossNodes(b: Bench, skew = 0, from = CLIENT, isn = 500): Bench {
+  const both = { seq: isn, print: isn };
+  const answer = { flags: SYN_ACK, seq: 9, ack: isn + 1 };
+  return b
+    .on('node1')
+    .packet({ at: 10_000, from, to: VIP, ...both, on: 'veth-c' })
+    .packet({ at: 12_000, from, to: POD_B, ...both, on: 'eth0' })
+    .on('node2')
+    .packet({ at: 42_000 + skew, from, to: POD_B, ...both, on: 'eth0' })
+    .packet({ at: 43_000 + skew, from, to: POD_B, ...both, on: 'veth-b' })
+    .packet({ at: 50_000 + skew, from: POD_B, to: from, ...answer, on: 'veth-b' })
+    .packet({ at: 51_000 + skew, from: POD_B, to: from, ...answer, on: 'eth0' })
+    .on('node1')
+    .packet({ at: 85_000, from: POD_B, to: from, ...answer, on: 'eth0' })
+    .packet({ at: 86_000, from: VIP, to: from, ...answer, on: 'veth-c' });
+}
+
+describe('recordings of two nodes', () => {
+  it('are one connection, with both ends and the time between them', () => {
+    const b = acrossNodes(bench()).finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({
+      node: 'node1',
+      backend: { pod: { name: 'b' }, node: 'node2' },
+      interfaces: { in: 'veth-c', out: 'eth0' },
+      farEnd: { node: 'node2', interfaces: { in: 'eth0', out: 'veth-b' }, handshakeNs: 8_000 },
+      latency: {
+        natNs: 2_000,
+        handshakeNs: 76_000,
+        networkNs: 30_000,
+        networkRoundTripNs: 68_000,
+      },
+    });
+    expect(b.summary).toMatchObject({ connections: { seen: 1 }, direct: 0, other: 0 });
+  });
+
+  it('explain a connection by the rules of the node that translated it', () => {
+    const b = acrossNodes(bench()).finish();
+    expect(b.closed[0]?.rules?.probability).toBe(0.5);
+    const back = bench()
+      .on('node2')
+      .packet({ at: 10, from: '10.0.2.9:7', to: VIP, seq: 1, print: 1 })
+      .packet({ at: 20, from: '10.0.2.9:7', to: POD_B, seq: 1, print: 1 })
+      .finish();
+    expect(back.closed[0]).toMatchObject({ node: 'node2', rules: { probability: 1 } });
+  });
+
+  it.each([-35_000, 1_000_000, -1_000_000])('never compare clocks that are %d ns apart', (skew) => {
+    const b = acrossNodes(bench(), skew).finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]?.latency).not.toHaveProperty('networkNs');
+    expect(b.closed[0]?.latency?.networkRoundTripNs).toBe(68_000);
+    expect(b.summary).toMatchObject({ connections: { seen: 1, attributed: 1 }, direct: 0 });
+  });
+
+  it('name the endpoint by the other node’s packets where one node saw one side only', () => {
+    const b = bench()
+      .on('node1')
+      .packet({ at: 10_000, from: CLIENT, to: VIP, seq: 5, print: 5 })
+      .on('node2')
+      .packet({ at: 42_000, from: CLIENT, to: POD_B, seq: 5, print: 5 })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({ node: 'node1', backend: { pod: { name: 'b' } } });
+  });
+
+  it.each([
+    ['after', 30_000, 60_000],
+    ['before', 60_000, 30_000],
+  ])(
+    'conntrack of the far end, told %s the near one’s, is no connection of its own',
+    (_, near, far) => {
+      const entry = { event: EVENT_NEW, from: CLIENT } as const;
+      const told = [
+        { at: near, node: 'node1', spec: { ...entry, to: VIP, endpoint: POD_B } },
+        { at: far, node: 'node2', spec: { ...entry, to: POD_B, endpoint: POD_B } },
+      ].sort((a, b) => a.at - b.at);
+      const b = bench();
+      for (const { at, node, spec } of told) b.on(node).conntrack({ ...spec, at });
+      b.on('node2')
+        .conntrack({ ...entry, event: EVENT_DESTROY, at: 90_000, to: POD_B, endpoint: POD_B })
+        .conntrack({ ...entry, event: EVENT_LISTED, to: POD_B, endpoint: POD_B })
+        .finish();
+      expect(b.closed).toHaveLength(1);
+      expect(b.closed[0]).toMatchObject({
+        evidence: ['conntrack', 'rules', 'cluster'],
+        node: 'node1',
+        farEnd: { node: 'node2' },
+      });
+      expect(b.summary).toMatchObject({ direct: 0, other: 0 });
+    },
+  );
+
+  it('find the NodePort of another node where its packet arrives', () => {
+    const nodePort = { ...serviceEntry('web', '0.0.0.0:30080', [POD_B]), address: 'local' };
+    const b = new Bench({ severalNodes: true })
+      .on('node1')
+      .push({ type: 'addresses', addresses: ['192.168.0.1'] })
+      .services([{ ...nodePort, via: 'nodePort' }])
+      .on('node2')
+      .push({ type: 'addresses', addresses: ['192.168.0.2'] })
+      .services([{ ...nodePort, via: 'nodePort' }])
+      .on('node2')
+      .packet({ at: 10, from: CLIENT, to: '192.168.0.1:30080', seq: 5, print: 5, on: 'eth0' })
+      .on('node1')
+      .packet({ at: 90, from: CLIENT, to: '192.168.0.1:30080', seq: 5, print: 5, on: 'eth0' })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({ node: 'node1', service: { via: 'nodePort' } });
+  });
+
+  it('UDP goes on as one flow where only the far end has the translated copies', () => {
+    const b = new Bench({ severalNodes: true })
+      .on('node1')
+      .services([serviceEntry('dns', VIP, [POD_B], { protocol: UDP })]);
+    for (let i = 0; i < 6; i++) {
+      const at = i * 1_000_000_000;
+      const query = { protocol: UDP, flags: 0, print: 10 + i };
+      b.on('node1').packet({ at, from: CLIENT, to: VIP, ...query });
+      b.on('node2').packet({ at: at + 30_000, from: CLIENT, to: POD_B, ...query });
+    }
+    b.finish();
+    expect(b.closed).toHaveLength(1);
+  });
+});
