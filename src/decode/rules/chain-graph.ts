@@ -56,7 +56,7 @@ export interface Step {
   readonly kind: StepKind;
   /** Of `jump` and `goto`. */
   readonly chain: ChainNode | undefined;
-  /** Of `dnat`. */
+  /** Of `dnat`; absent where the dump does not tell it. */
   readonly ip: string | undefined;
   /** Of `dnat`; absent where the port stays as it is. */
   readonly port: number | undefined;
@@ -175,12 +175,13 @@ export class ChainGraph {
       const to = target === 'DNAT' ? readDestination(read.destination) : undefined;
       const refuses =
         (target === 'REJECT' || target === 'DROP') && refusalIn(read.comment) !== undefined;
-      if (target === 'DNAT' && !to && node.name.startsWith('KUBE-SEP-')) this.unreadable++;
-      if (to) push(node, read.step('dnat', undefined, to));
+      const hidden = target === 'DNAT' && !to && node.name.startsWith('KUBE-SEP-');
+      if (hidden) this.unreadable++;
+      if (to || hidden) push(node, read.step('dnat', undefined, to));
       else if (refuses) push(node, read.step(target === 'REJECT' ? 'reject' : 'drop'));
       else push(node, read.step('end'));
       node.affinity ||= read.affinity;
-      return to !== undefined || refuses || !read.conditional;
+      return to !== undefined || hidden || refuses || !read.conditional;
     }
     if (target === 'RETURN') {
       push(node, read.step('return'));

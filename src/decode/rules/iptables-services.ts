@@ -276,7 +276,8 @@ class Walk {
       case 'goto':
         return step.chain ? this.enter(step.chain, scope, share, affinity) : true;
       case 'dnat':
-        if (step.ip !== undefined) this.serve(scope, step.ip, step.port, share, affinity);
+        if (step.ip === undefined) scope.built ??= this.build(scope);
+        else this.serve(scope, step.ip, step.port, share, affinity);
         return false;
       case 'reject':
       case 'drop':

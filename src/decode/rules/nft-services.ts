@@ -113,7 +113,7 @@ class Reading {
     for (const { key } of rules.sets.get('firewall-allow')?.elements ?? []) {
       const parts = field(key, 'concat');
       if (!isList(parts) || parts.length !== 4) continue;
-      const [to] = this.destinations({ concat: parts.slice(0, 3) });
+      const [to] = this.destinations({ concat: parts.slice(0, 3) }) ?? [];
       const network = networkOf(parts[3]);
       if (!to || network === undefined) continue;
       const known = allowed.get(keyOf(to)) ?? [];
@@ -121,13 +121,13 @@ class Reading {
       allowed.set(keyOf(to), known);
     }
     for (const { key } of rules.sets.get('firewall')?.elements ?? []) {
-      const [to] = this.destinations(key);
+      const [to] = this.destinations(key) ?? [];
       if (to) this.limit(key, allowed.get(keyOf(to)) ?? []);
     }
   }
 
   private limit(key: NftJson, clients: Clients | undefined): void {
-    const [to] = this.destinations(key);
+    const [to] = this.destinations(key) ?? [];
     if (!to) return;
     this.firewalled.add(to.address);
     this.ranges.set(keyOf(to), clients);
@@ -193,7 +193,7 @@ class Reading {
   /** What 1.29 drops because of source ranges: a set, where later versions have a map. */
   firewalled129(): void {
     for (const { key } of this.rules.sets.get('firewall')?.elements ?? []) {
-      const [to] = this.destinations(key);
+      const [to] = this.destinations(key) ?? [];
       if (!to || !this.goesOn() || this.withoutRoutes.has(keyOf(to))) continue;
       const served = this.withRoutes.get(keyOf(to));
       this.withoutRoutes.set(keyOf(to), {
@@ -219,7 +219,7 @@ class Reading {
     for (const element of this.rules.maps.get(map)?.elements ?? []) {
       const found = this.destinations(element.key);
       const verdict = verdictOf(element.value);
-      if (found.length === 0 || !verdict) {
+      if (!found || !verdict) {
         this.unread.set(map, (this.unread.get(map) ?? 0) + 1);
         continue;
       }
@@ -230,18 +230,18 @@ class Reading {
     }
   }
 
-  /** `address . protocol . port`, or `protocol . port` at each of the node's addresses. */
-  private destinations(key: NftJson): readonly Destination[] {
+  /** `address . protocol . port`, or `protocol . port` at each of the node's addresses, of which there may be none. */
+  private destinations(key: NftJson): readonly Destination[] | undefined {
     const parts = field(key, 'concat');
-    if (!isList(parts) || parts.length < 2 || parts.length > 3) return [];
+    if (!isList(parts) || parts.length < 2 || parts.length > 3) return undefined;
     const [protocolPart, port] = parts.slice(-2);
     const protocol = protocolOf(protocolPart);
-    if (protocol === 0 || !isPort(port)) return [];
+    if (protocol === 0 || !isPort(port)) return undefined;
     if (parts.length === 2) {
       return this.nodeAddresses.map((address) => ({ address, protocol, port }));
     }
     const address = addressOf(parts[0]);
-    return address === undefined ? [] : [{ address, protocol, port }];
+    return address === undefined ? undefined : [{ address, protocol, port }];
   }
 
   private addressesOf(set: string): string[] {

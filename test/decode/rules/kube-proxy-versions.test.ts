@@ -1,50 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { iptablesServices } from '../../../src/decode/rules/iptables-services.js';
-import type { ClientCondition, ServiceEntry } from '../../../src/model/services.js';
+import { blocks, byHead, sorted } from './blocks.js';
 import { dumpOf } from './dumps.js';
-import { type Endpoint, type Port, type Settings, writeRules } from './kube-proxy.js';
-
-function conditionText(condition: ClientCondition): string {
-  const what =
-    condition.is === 'network'
-      ? condition.network
-      : condition.is === 'interface'
-        ? condition.name
-        : 'local';
-  return condition.negated ? `not ${what}` : what;
-}
-
-/** Entries in the words of `writeRules`, an array an entry. */
-function blocks(entries: readonly ServiceEntry[]): string[][] {
-  return entries.map((e) => {
-    const name = e.service
-      ? `${e.service.namespace}/${e.service.name}:${e.service.portName ?? ''}`
-      : '-';
-    const how = e.refusal === undefined ? e.action : `${e.action} ${e.refusal}`;
-    return [
-      `${e.protocol} ${e.address} ${e.port} ${e.via} ${name}${e.nameUnverified ? '?' : ''} ${how}${e.notLoopback ? ' not loopback' : ''}`,
-      ...e.routes.map(({ ip, port, rule, clients }) => {
-        const open = clients?.map((all) => all.map(conditionText).join(' & ')).sort();
-        return `  ${ip} ${port} <- ${rule.path.join(' > ')} (${rule.affinity ? 'affinity' : rule.probability})${open === undefined ? '' : ` for ${open.join(' or ')}`}`;
-      }),
-    ];
-  });
-}
-
-/** Lines of entries with their routes as blocks, sorted: kube-proxy's order of Services is random. */
-function sorted(lines: readonly string[]): string[][] {
-  const all: string[][] = [];
-  for (const line of lines) {
-    if (line.startsWith(' ')) all.at(-1)?.push(line);
-    else all.push([line]);
-  }
-  return all.sort(byHead);
-}
-
-function byHead([a = '']: readonly string[], [b = '']: readonly string[]): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
+import { type Port, type Settings, writeRules } from './kube-proxy.js';
+import { BASE, distant, local, OPEN, PODS, RANGES, SERVICES } from './services.js';
 
 function read(ports: readonly Port[], settings: Settings): { got: string[][]; want: string[][] } {
   const { nat, filter, expected } = writeRules(ports, settings);
@@ -53,61 +13,6 @@ function read(ports: readonly Port[], settings: Settings): { got: string[][]; wa
 }
 
 const ALL_VERSIONS = [14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 31, 33, 36];
-
-const local = (ip: string, port = 8080): Endpoint => ({ ip, port, here: true });
-const distant = (ip: string, port = 8080): Endpoint => ({ ip, port, here: false });
-const ENDPOINTS = [local('10.244.1.4'), distant('10.244.2.3'), distant('10.244.2.9')];
-const BASE: Port = {
-  namespace: 'shop',
-  name: 'web',
-  portName: 'http',
-  protocol: 'tcp',
-  clusterIP: '10.96.0.9',
-  port: 80,
-  endpoints: ENDPOINTS,
-};
-const OPEN = {
-  nodePort: 30080,
-  externalIPs: ['192.0.2.7'],
-  loadBalancerIPs: ['198.51.100.1', '198.51.100.2'],
-} as const;
-const RANGES = ['203.0.113.0/24', '10.0.0.0/8'];
-const PODS = '-s 10.244.0.0/16';
-
-/** One of each sort of Service that a version writes rules for. */
-const SERVICES: readonly (readonly [string, Partial<Port>])[] = [
-  ['one endpoint', { endpoints: ENDPOINTS.slice(0, 1) }],
-  ['three endpoints', {}],
-  ['eleven endpoints', { endpoints: Array.from({ length: 11 }, (_, i) => local(`10.1.0.${i}`)) }],
-  ['an unnamed port', { portName: '' }],
-  ['UDP', { protocol: 'udp', port: 53, endpoints: [distant('10.244.2.3', 5353)] }],
-  ['SCTP', { protocol: 'sctp', ...OPEN }],
-  ['no endpoints', { endpoints: [], ...OPEN }],
-  ['no endpoints and source ranges', { endpoints: [], sourceRanges: RANGES, ...OPEN }],
-  ['affinity', { affinity: 10_800, ...OPEN }],
-  ['every way in', OPEN],
-  ['externalTrafficPolicy Local', { external: 'Local', ...OPEN }],
-  [
-    'externalTrafficPolicy Local without a local endpoint',
-    { external: 'Local', endpoints: ENDPOINTS.slice(1), ...OPEN },
-  ],
-  ['externalTrafficPolicy Local with affinity', { external: 'Local', affinity: 10, ...OPEN }],
-  ['internalTrafficPolicy Local', { internal: 'Local' }],
-  [
-    'internalTrafficPolicy Local without a local endpoint',
-    { internal: 'Local', endpoints: ENDPOINTS.slice(1) },
-  ],
-  ['both policies Local', { internal: 'Local', external: 'Local', nodePort: 30080 }],
-  ['source ranges', { sourceRanges: RANGES, ...OPEN }],
-  [
-    'source ranges and externalTrafficPolicy Local',
-    { sourceRanges: RANGES, external: 'Local', ...OPEN },
-  ],
-  [
-    'source ranges and externalTrafficPolicy Local without a local endpoint',
-    { sourceRanges: RANGES, external: 'Local', endpoints: ENDPOINTS.slice(1), ...OPEN },
-  ],
-];
 
 describe.each(ALL_VERSIONS)('the rules of Kubernetes 1.%i', (minor) => {
   test.each(SERVICES)('%s', (_, port) => {
