@@ -90,7 +90,7 @@ export async function replay(
   const stdout = io.stdout.text;
   const lines = stdout
     .split('\n')
-    .filter((line) => line !== '')
+    .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as Line);
   return { code, stdout, stderr: io.stderr.text, lines };
 }

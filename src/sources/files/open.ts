@@ -1,6 +1,7 @@
 import { readClusterDocument } from '../../decode/cluster/documents.js';
 import { WatchLogReader } from '../../decode/cluster/watch-log.js';
 import { readIpJson } from '../../decode/net/ip-json.js';
+import { type CountedRules, endpointCounters } from '../../decode/rules/endpoint-counters.js';
 import { IptablesSaveReader } from '../../decode/rules/iptables-save.js';
 import { readNftJson } from '../../decode/rules/nft-json.js';
 import type { ClusterChange } from '../../model/cluster.js';
@@ -17,6 +18,7 @@ import {
 import type { InputEvent } from '../../model/event.js';
 import { Interfaces } from '../../model/interfaces.js';
 import type { Problem } from '../../model/problem.js';
+import type { IptablesRules } from '../../model/ruleset.js';
 import { type Nanos, nanosOf, type OffsetAt, UTC } from '../../model/time.js';
 import { type Head, InputBytes, readWhole } from './chunks.js';
 import { mergeLists } from './cluster-lists.js';
@@ -83,6 +85,8 @@ export interface ReplayInputs {
   readonly firstTime?: Nanos;
   /** The nodes that captures and conntrack are from; `''` stands for those of which no node is known. */
   readonly nodes: readonly string[];
+  /** What each dump of iptables' rules counted, also of those that say nothing else that is new. */
+  readonly countedRules: readonly CountedRules[];
   /** Sizes of the files that are read as streams; 0 for pipes. */
   readonly totalBytes: number;
   /** Grow as the streams are read. */
@@ -137,6 +141,7 @@ class Opening {
   private readonly losses: InputEvent[] = [];
   private readonly streams: AsyncIterable<InputEvent>[] = [];
   private readonly counts = { packets: 0 };
+  private readonly countedRules: CountedRules[] = [];
   private firstTime: Nanos | undefined;
   private totalBytes = 0;
   private doneBytes = 0;
@@ -155,7 +160,7 @@ class Opening {
     const rules = await this.readRules();
     await this.openStreams();
     if (this.firstTime === undefined) await this.searchFirstTime();
-    const { firstTime, skipped, streams, totalBytes, counts } = this;
+    const { firstTime, skipped, streams, totalBytes, counts, countedRules } = this;
     return {
       prelude: [...rules, ...cluster, ...addresses, ...this.losses],
       streams,
@@ -165,6 +170,7 @@ class Opening {
       ),
       ...(firstTime === undefined ? {} : { firstTime }),
       nodes: this.nodes,
+      countedRules,
       totalBytes,
       counts,
     };
@@ -289,6 +295,7 @@ class Opening {
       for (const rules of reader.dumps) {
         const time = file.time?.time ?? rules.time;
         this.sees(time);
+        this.notesCounters(file, rules, time);
         dumps.push({ file, rules, ...(time === undefined ? {} : { time }) });
       }
     }
@@ -298,6 +305,20 @@ class Opening {
     for (const file of new Set(leftOut)) this.leaveOutLater(file);
     if (dated.length > 0) this.streams.push(oneByOne(dated));
     return prelude;
+  }
+
+  private notesCounters(file: InputFile, rules: IptablesRules, time: Nanos | undefined): void {
+    const counters = endpointCounters(rules);
+    if (counters === undefined || time === undefined) return;
+    const { node } = file;
+    const { family, backend } = rules;
+    this.countedRules.push({
+      ...(node !== undefined && { node }),
+      family,
+      backend,
+      time,
+      counters,
+    });
   }
 
   private async readNftables(): Promise<readonly RuleDump[]> {
