@@ -1,4 +1,5 @@
 import {
+  DIRECTION_UNKNOWN,
   ENCAPSULATION_GENEVE,
   ENCAPSULATION_IPIP,
   ENCAPSULATION_NONE,
@@ -14,11 +15,15 @@ import { u16 } from './bytes.js';
 import { addIcmpError, ICMP, ICMPV6 } from './icmp.js';
 import { IpPacket, readIp } from './ip.js';
 import {
+  directionOf,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
+  ETHERTYPE_VLAN,
   LINK_ETHERNET,
   LINK_SLL2,
   type Link,
+  type Place,
+  placeOf,
   readEthernet,
   readLink,
 } from './link.js';
@@ -30,6 +35,13 @@ import {
   OTHER_TRANSPORT,
   UNSUPPORTED_LINK,
 } from './outcome.js';
+import {
+  addStraight4,
+  addStraight6,
+  NOT_STRAIGHT as NOT_STRAIGHT_,
+  STRAIGHT_BYTES_4,
+  STRAIGHT_BYTES_6,
+} from './straight.js';
 import { addSctp, addTcp, addUdp, TCP_NEEDED } from './transport.js';
 import {
   geneveFrame,
@@ -41,6 +53,19 @@ import {
   TRANSPARENT_ETHERNET,
   vxlanFrame,
 } from './tunnel.js';
+
+// The module's own, as in straight.ts: read for every frame.
+const NOT_STRAIGHT = NOT_STRAIGHT_;
+const ETHERNET = LINK_ETHERNET;
+const SLL2 = LINK_SLL2;
+const DIRECTION = P_DIRECTION;
+const VLAN = ETHERTYPE_VLAN;
+const IPV4 = ETHERTYPE_IPV4;
+const IPV6 = ETHERTYPE_IPV6;
+const LEAST_4 = STRAIGHT_BYTES_4;
+const LEAST_6 = STRAIGHT_BYTES_6;
+const TCP_SEGMENT = TCP;
+const NEEDED = TCP_NEEDED;
 
 /**
  * The one decoder of frames: ring blocks, capture files and cap's frames all come here. It keeps what
@@ -66,6 +91,8 @@ export class FrameDecoder {
   private readonly link: Link = { direction: 0, index: 0 };
   private readonly ip = new IpPacket();
   private readonly quoted = new IpPacket();
+  private bytes: Uint8Array = new Uint8Array(0);
+  private view: DataView = new DataView(new ArrayBuffer(0));
 
   constructor(rows: PacketRows) {
     this.rows = rows;
@@ -89,41 +116,77 @@ export class FrameDecoder {
     captured: number,
     onWire: number,
   ): number {
-    this.seen++;
-    // Most frames are TCP segments that neither open nor close: seen by five reads, without leaving here.
-    const ethernet = linkType === LINK_ETHERNET;
-    if (ethernet || linkType === LINK_SLL2) {
-      const ip = ethernet ? at + 14 : at + 20;
-      const room = at + captured - ip;
-      const type = room >= 40 ? u16(bytes, ethernet ? at + 12 : at) : 0;
-      if (type === ETHERTYPE_IPV4) {
-        if (
-          bytes[ip] === 0x45 &&
-          bytes[ip + 9] === TCP &&
-          ((bytes[ip + 33] as number) & TCP_NEEDED) === 0 &&
-          (u16(bytes, ip + 6) & 0x1fff) === 0
-        ) {
-          return -1;
-        }
-      } else if (
-        type === ETHERTYPE_IPV6 &&
-        room >= 60 &&
-        bytes[ip + 6] === TCP &&
-        ((bytes[ip + 53] as number) & TCP_NEEDED) === 0
-      ) {
-        return -1;
-      }
+    if (bytes !== this.bytes) {
+      this.bytes = bytes;
+      this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    }
+    const place = placeOf(linkType);
+    if (place !== undefined) {
+      const row = this.decodeStraight(place, this.view, at, captured);
+      if (row >= 0) this.rows.words.fill(0, row, row + P_DIRECTION);
+      if (row !== NOT_STRAIGHT) return row;
     }
     return this.decodeFully(linkType, bytes, at, captured, onWire);
   }
 
-  private decodeFully(
+  /**
+   * The same for what can be decoded by a few reads; NOT_STRAIGHT for what cannot, which is to be given
+   * to `decodeFully`. Most frames are TCP segments that neither open nor close: they end here. The words
+   * before P_DIRECTION hold anything then, so the caller has to write all of them.
+   */
+  decodeStraight(place: Place, view: DataView, at: number, captured: number): number {
+    const end = at + captured;
+    const typeAt = at + place.type;
+    let ip = at + place.ip;
+    if (end - ip < LEAST_4) return NOT_STRAIGHT;
+    let type = view.getUint16(typeAt);
+    if (type === VLAN) {
+      type = view.getUint16(ip + 2);
+      ip += 4;
+      if (end - ip < LEAST_4) return NOT_STRAIGHT;
+    }
+    let row = NOT_STRAIGHT;
+    if (type === IPV4) {
+      // No options, and neither a fragment nor anything but TCP.
+      if (view.getUint8(ip) !== 0x45 || (view.getInt32(ip + 6) & 0x3fff_00ff) !== TCP_SEGMENT) {
+        return NOT_STRAIGHT;
+      }
+      if ((view.getUint8(ip + 33) & NEEDED) === 0) {
+        this.seen++;
+        return -1;
+      }
+      row = addStraight4(this.rows, view, ip, end);
+    } else if (type === IPV6 && end - ip >= LEAST_6) {
+      if (view.getUint8(ip) >>> 4 !== 6 || view.getUint8(ip + 6) !== TCP_SEGMENT) {
+        return NOT_STRAIGHT;
+      }
+      if ((view.getUint8(ip + 53) & NEEDED) === 0) {
+        this.seen++;
+        return -1;
+      }
+      row = addStraight6(this.rows, view, ip, end);
+    }
+    if (row < 0) return row;
+    this.seen++;
+    this.kept++;
+    const { linkType } = place;
+    this.link.index = linkType === SLL2 ? view.getUint32(at + 4) : 0;
+    this.rows.words[row + DIRECTION] =
+      linkType === ETHERNET
+        ? DIRECTION_UNKNOWN
+        : directionOf(linkType === SLL2 ? view.getUint8(at + 10) : view.getUint16(at));
+    return row;
+  }
+
+  /** As `decode`, by the long road only. */
+  decodeFully(
     linkType: number,
     bytes: Uint8Array,
     at: number,
     captured: number,
     onWire: number,
   ): number {
+    this.seen++;
     const end = at + captured;
     // A wire length below the captured one is a writer's slip.
     const wireEnd = at + Math.max(captured, onWire);

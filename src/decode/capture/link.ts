@@ -22,6 +22,8 @@ const LINK_IPV6 = 229;
 
 export const ETHERTYPE_IPV4 = 0x0800;
 export const ETHERTYPE_IPV6 = 0x86dd;
+/** 802.1Q. */
+export const ETHERTYPE_VLAN = 0x8100;
 
 /** 802.1Q allows two tags, providers stack more; whoever stacks more than this is attacking the parser. */
 const MAX_VLAN_TAGS = 8;
@@ -32,6 +34,31 @@ export interface Link {
   direction: number;
   /** Kernel interface index (LINUX_SLL2), 0 if the header has none. */
   index: number;
+}
+
+/** Where a link header of one length has the type of what follows, and how long it is. */
+export interface Place {
+  readonly type: number;
+  readonly ip: number;
+  readonly linkType: number;
+}
+
+const ETHERNET_PLACE: Place = { type: 12, ip: 14, linkType: LINK_ETHERNET };
+const SLL_PLACE: Place = { type: 14, ip: 16, linkType: LINK_SLL };
+const SLL2_PLACE: Place = { type: 0, ip: 20, linkType: LINK_SLL2 };
+
+/** `undefined` for links of another kind. */
+export function placeOf(linkType: number): Place | undefined {
+  switch (linkType) {
+    case LINK_ETHERNET:
+      return ETHERNET_PLACE;
+    case LINK_SLL:
+      return SLL_PLACE;
+    case LINK_SLL2:
+      return SLL2_PLACE;
+    default:
+      return undefined;
+  }
 }
 
 export function isSupportedLink(linkType: number): boolean {
@@ -133,11 +160,11 @@ function isIp(type: number): boolean {
 
 /** 802.1Q, 802.1ad, and what was used for stacked tags before 802.1ad. */
 function isVlan(type: number): boolean {
-  return type === 0x8100 || type === 0x88a8 || type === 0x9100;
+  return type === ETHERTYPE_VLAN || type === 0x88a8 || type === 0x9100;
 }
 
 /** Packet types of linux/if_packet.h: host, broadcast, multicast, other host, outgoing. */
-function directionOf(packetType: number): number {
+export function directionOf(packetType: number): number {
   if (packetType <= 2) return DIRECTION_IN;
   if (packetType === 3) return DIRECTION_OTHER_HOST;
   return packetType === 4 ? DIRECTION_OUT : DIRECTION_UNKNOWN;

@@ -1,7 +1,9 @@
-import { P_INTERFACE, P_NSEC, P_RESOLUTION, P_SEC } from '../../model/packet.js';
+import { P_INTERFACE, P_LATENESS, P_NSEC, P_RESOLUTION, P_SEC } from '../../model/packet.js';
+import { NANOS_PER_SECOND } from '../../model/time.js';
 import type { Intake, Span } from './intake.js';
-import { isSupportedLink } from './link.js';
+import { isSupportedLink, type Place, placeOf } from './link.js';
 import { clampStamp } from './stamp.js';
+import { NOT_STRAIGHT } from './straight.js';
 
 /**
  * The classic capture file: draft-ietf-opsawg-pcap and libpcap's sf-pcap.c. 24 bytes of header, then
@@ -38,6 +40,7 @@ export class PcapFile {
   private readonly intake: Intake;
   private readonly little: boolean;
   private readonly linkType: number;
+  private readonly place: Place | undefined;
   private readonly supported: boolean;
   private readonly headerBytes: number;
   private readonly nanosPerUnit: number;
@@ -50,6 +53,7 @@ export class PcapFile {
     this.headerBytes = magic === MAGIC_PATCHED ? 24 : 16;
     this.nanosPerUnit = magic === MAGIC_NANOSECONDS ? 1 : 1_000;
     this.linkType = view.getUint32(at + 20, this.little) & LINK_TYPE_BITS;
+    this.place = placeOf(this.linkType);
     this.supported = isSupportedLink(this.linkType);
     this.wanted = this.headerBytes;
     const major = view.getUint16(at + 4, this.little);
@@ -66,33 +70,42 @@ export class PcapFile {
 
   /** Reads whole records from `at`; returns where the first unfinished one begins. */
   run(span: Span, from: number, end: number): number {
-    const { bytes, view, offset } = span;
-    const { intake, little, linkType, headerBytes } = this;
+    const { view, offset } = span;
+    const { intake, little, place, headerBytes } = this;
     const { frames } = intake;
     let at = from;
     while (end - at >= headerBytes) {
-      const captured = view.getUint32(at + 8, little);
-      if (captured > MAX_RECORD_BYTES) {
-        this.stopAtLength(captured, offset + at);
+      // Signed, so that nothing here leaves the integers: a negative one is far too long.
+      const captured = view.getInt32(at + 8, little);
+      if (captured < 0 || captured > MAX_RECORD_BYTES) {
+        this.stopAtLength(captured >>> 0, offset + at);
         return at;
       }
-      const size = headerBytes + captured;
-      if (end - at < size) {
-        this.wanted = size;
+      const frame = at + headerBytes;
+      const next = frame + captured;
+      if (next > end) {
+        this.wanted = headerBytes + captured;
         return at;
       }
       intake.packets++;
-      if (this.supported) {
-        const onWire = view.getUint32(at + 12, little);
-        const row = frames.decode(linkType, bytes, at + headerBytes, captured, onWire);
-        if (row >= 0) this.complete(view, at, row);
-      } else {
-        intake.unsupportedLink(linkType, offset + at, intake.packets);
-      }
-      at += size;
+      let row =
+        place === undefined ? NOT_STRAIGHT : frames.decodeStraight(place, view, frame, captured);
+      if (row === NOT_STRAIGHT) row = this.decodeFully(span, at, captured);
+      if (row >= 0) this.complete(view, at, row);
+      at = next;
     }
     this.wanted = headerBytes;
     return at;
+  }
+
+  private decodeFully({ bytes, view, offset }: Span, at: number, captured: number): number {
+    const { intake, linkType, headerBytes } = this;
+    if (!this.supported) {
+      intake.unsupportedLink(linkType, offset + at, intake.packets);
+      return -1;
+    }
+    const onWire = view.getUint32(at + 12, this.little);
+    return intake.frames.decodeFully(linkType, bytes, at + headerBytes, captured, onWire);
   }
 
   /** The input ended where `held` bytes of an item were at hand. */
@@ -102,15 +115,23 @@ export class PcapFile {
     this.intake.faults.cutAtEnd('pcap-record-cut', { offset, record }, message);
   }
 
-  /** Time and interface of a row. */
+  /** Time and interface of a row: all its words before P_DIRECTION. */
   private complete(view: DataView, at: number, row: number): void {
     const { words } = this.intake.rows;
-    const { stamp } = this.intake;
-    stamp.seconds = view.getUint32(at, this.little);
-    stamp.nanoseconds = view.getUint32(at + 4, this.little) * this.nanosPerUnit;
-    clampStamp(stamp);
-    words[row + P_SEC] = stamp.seconds;
-    words[row + P_NSEC] = stamp.nanoseconds;
+    words[row + P_LATENESS] = 0;
+    const seconds = view.getUint32(at, this.little);
+    const nanoseconds = view.getUint32(at + 4, this.little) * this.nanosPerUnit;
+    if (nanoseconds < NANOS_PER_SECOND) {
+      words[row + P_SEC] = seconds;
+      words[row + P_NSEC] = nanoseconds;
+    } else {
+      const { stamp } = this.intake;
+      stamp.seconds = seconds;
+      stamp.nanoseconds = nanoseconds;
+      clampStamp(stamp);
+      words[row + P_SEC] = stamp.seconds;
+      words[row + P_NSEC] = stamp.nanoseconds;
+    }
     words[row + P_RESOLUTION] = this.nanosPerUnit;
     words[row + P_INTERFACE] = this.intake.interfaceOfLink(0);
   }

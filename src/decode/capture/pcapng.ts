@@ -4,13 +4,15 @@ import {
   DIRECTION_UNKNOWN,
   P_DIRECTION,
   P_INTERFACE,
+  P_LATENESS,
   P_NSEC,
   P_RESOLUTION,
   P_SEC,
 } from '../../model/packet.js';
 import type { Intake, Span } from './intake.js';
-import { isSupportedLink } from './link.js';
+import { isSupportedLink, type Place, placeOf } from './link.js';
 import { TimeScale } from './stamp.js';
+import { NOT_STRAIGHT } from './straight.js';
 
 /**
  * pcapng: draft-ietf-opsawg-pcapng. Blocks of type, length, body, length again; a section header tells
@@ -62,6 +64,8 @@ interface InterfaceStatistics {
 interface Described {
   readonly linkType: number;
   readonly supported: boolean;
+  /** Where the straight road can be tried. */
+  readonly place: Place | undefined;
   readonly snapLength: number;
   readonly scale: TimeScale;
   readonly name?: string;
@@ -202,8 +206,14 @@ export class PcapngFile {
       intake.unsupportedLink(described.linkType, span.offset + at, this.blocks);
       return;
     }
-    const onWire = view.getUint32(at + 24, little);
-    const row = intake.frames.decode(described.linkType, span.bytes, at + 28, captured, onWire);
+    let row =
+      described.place === undefined
+        ? NOT_STRAIGHT
+        : intake.frames.decodeStraight(described.place, view, at + 28, captured);
+    if (row === NOT_STRAIGHT) {
+      const onWire = view.getUint32(at + 24, little);
+      row = intake.frames.decodeFully(described.linkType, span.bytes, at + 28, captured, onWire);
+    }
     if (row < 0) return;
     this.setTime(described, view.getUint32(at + 12, little), view.getUint32(at + 16, little), row);
     this.setPlace(described, span, at + 28 + padded(captured), at + size - 4, row);
@@ -319,6 +329,7 @@ export class PcapngFile {
     this.interfaces.push({
       linkType,
       supported: isSupportedLink(linkType),
+      place: placeOf(linkType),
       snapLength: view.getUint32(at + 12, this.little),
       scale: new TimeScale(tsresol, offsetSeconds),
       ...named,
@@ -426,6 +437,7 @@ export class PcapngFile {
     words[row + P_SEC] = stamp.seconds;
     words[row + P_NSEC] = stamp.nanoseconds;
     words[row + P_RESOLUTION] = described.scale.resolutionNs;
+    words[row + P_LATENESS] = 0;
   }
 
   /** Interface, and the direction out of the packet's options if the link header told none. */

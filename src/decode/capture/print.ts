@@ -33,7 +33,8 @@ export function finish(hash: number): number {
   return h === 0 ? 1 : h;
 }
 
-function mix(hash: number, value: number): number {
+/** Goes on with one number. */
+export function mix(hash: number, value: number): number {
   let k = Math.imul(value, 0xcc9e2d51);
   k = (k << 15) | (k >>> 17);
   const h = hash ^ Math.imul(k, 0x1b873593);

@@ -90,7 +90,9 @@ export class CaptureReader {
       this.carry.copyWithin(0, used, used + this.held);
     }
     if (this.deaf) return;
-    const span = { bytes: chunk, view: viewOf(chunk), offset: this.done - at };
+    // Node's Buffer is another class to the compiler: all bytes come to the decoder as one and the same.
+    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
+    const span = { bytes, view: viewOf(chunk), offset: this.done - at };
     const next = this.run(span, at, chunk.length);
     this.done += next - at;
     if (!this.deaf) this.hold(chunk, next, chunk.length - next);

@@ -9,8 +9,10 @@ export interface Stamp {
 }
 
 const LAST_SECOND = 0xffff_ffff;
-/** Up to 10^9 units a second every step of the division below stays under 2^53, so doubles are exact. */
+/** Up to so many units a second twice their number still fits into 31 bits, as the division below needs. */
 const MAX_FAST_UNITS = NANOS_PER_SECOND;
+/** From here on seconds do not fit into 32 bits. */
+const FAR = 0x1_0000_0000;
 
 /**
  * How a pcapng interface counts time: `if_tsresol` and `if_tsoffset` (draft-ietf-opsawg-pcapng,
@@ -20,8 +22,9 @@ export class TimeScale {
   /** A time stamp is a multiple of this many ns: rounded up, at least 1. */
   readonly resolutionNs: number;
   private readonly offsetSeconds: number;
-  /** Units a second where plain arithmetic is exact, else 0 and `units` counts. */
+  /** Units a second where 32 bits hold what is left of a division by them, else 0 and `units` counts. */
   private readonly fastUnits: number;
+  private readonly nanosPerUnit: number;
   private readonly units: bigint;
 
   /**
@@ -35,6 +38,7 @@ export class TimeScale {
     const units = Number(this.units);
     // A power of ten divides 10^9; others would have to multiply beyond 2^53.
     this.fastUnits = units <= MAX_FAST_UNITS && NANOS_PER_SECOND % units === 0 ? units : 0;
+    this.nanosPerUnit = NANOS_PER_SECOND / units;
     this.resolutionNs = Math.max(1, Math.ceil(NANOS_PER_SECOND / units));
   }
 
@@ -42,16 +46,21 @@ export class TimeScale {
   read(high: number, low: number, into: Stamp): void {
     let seconds: number;
     let nanoseconds: number;
-    if (this.fastUnits > 0) {
-      // Long division by hand: 32, 16 and 16 bits.
-      const units = this.fastUnits;
-      const middle = (high % units) * 0x1_0000 + (low >>> 16);
-      const last = (middle % units) * 0x1_0000 + (low & 0xffff);
-      seconds =
-        Math.floor(high / units) * 0x1_0000_0000 +
-        Math.floor(middle / units) * 0x1_0000 +
-        Math.floor(last / units);
-      nanoseconds = (last % units) * (NANOS_PER_SECOND / units);
+    const units = this.fastUnits;
+    // Off by one at most: where the sum is rounded, it is by no more than 2^-52 of itself.
+    const about = units === 0 ? FAR : Math.floor((high * 0x1_0000_0000 + low) / units);
+    if (about < FAR) {
+      // What is left lies between -units and 2 * units: its lower 32 bits are all of it.
+      let rest = (low - Math.imul(about, units)) | 0;
+      seconds = about;
+      if (rest < 0) {
+        rest += units;
+        seconds--;
+      } else if (rest >= units) {
+        rest -= units;
+        seconds++;
+      }
+      nanoseconds = rest * this.nanosPerUnit;
     } else {
       const time = (BigInt(high) << 32n) | BigInt(low);
       seconds = Number(time / this.units);
