@@ -66,9 +66,8 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   progress.end();
   const last = machine.finish(inputs.counts.packets);
   counters.tell(last);
-  const notices = counters.statements().map((notice) => ({ type: 'notice' as const, notice }));
   // The summary stays the last word.
-  shown.show([...last.slice(0, -1), ...notices, ...last.slice(-1)]);
+  shown.show([...last.slice(0, -1), ...counters.statements(), ...last.slice(-1)]);
   return shown.end();
 }
 

@@ -1,6 +1,5 @@
 import { type CountedRules, ENDPOINT_CHAIN } from '../decode/rules/endpoint-counters.js';
 import type { Attribution, OutputEvent } from '../model/attribution.js';
-import type { Notice } from '../model/event.js';
 import { formatNanos, type Nanos } from '../model/time.js';
 
 /** iptables-save tells the second in which it began, and takes more than one for 5,000 Services. */
@@ -67,7 +66,7 @@ export class RuleCounters {
   }
 
   /** At the end: a statement on each table of which there are several dumps, and that was used. */
-  statements(): Notice[] {
+  statements(): OutputEvent[] {
     return [...this.tables.values()].flatMap(statement);
   }
 
@@ -129,7 +128,7 @@ function total({ counters }: CountedRules): number {
   return sum([...counters.values()], ({ packets }) => packets);
 }
 
-function statement({ name, first, last, resets, endpoints }: Table): Notice[] {
+function statement({ name, first, last, resets, endpoints }: Table): OutputEvent[] {
   const used = [...endpoints.values()]
     .filter(({ counted, told }) => counted > 0 || told > 0)
     .sort((a, b) => (`${a.name} ${a.chain}` < `${b.name} ${b.chain}` ? -1 : 1));
@@ -144,7 +143,8 @@ function statement({ name, first, last, resets, endpoints }: Table): Notice[] {
       : `${told} were told; ${differing.length} of ${used.length} endpoints differ: ${list(
           differing.map((it) => `${it.name} (${it.chain}) counted ${it.counted}, told ${it.told}`),
         )}; ${reasons(differing, resets).join('; ')}`;
-  return [{ code: 'rule-counters', time: last, detail: `${moved}, ${found}` }];
+  const detail = `${moved}, ${found}`;
+  return [{ type: 'notice', notice: { code: 'rule-counters', time: last, detail } }];
 }
 
 /** A Pod may be the endpoint of several Services and ports. */

@@ -40,7 +40,9 @@ function connection(chain: string, seconds: number | undefined, more: object = {
 function said(dumps: readonly CountedRules[], closed: readonly Attribution[]): string[] {
   const counters = new RuleCounters(dumps);
   counters.tell(closed.map((attribution) => ({ type: 'close', attribution })));
-  return counters.statements().map(({ detail }) => detail);
+  return counters
+    .statements()
+    .map((event) => (event.type === 'notice' ? event.notice.detail : event.type));
 }
 
 const SINCE = 'the rules (iptables-nft, IPv4) counted';
