@@ -83,7 +83,7 @@ function listed(path: string, heading: string): string[] {
 }
 
 describe('the codes of notices', () => {
-  const sources = ['src/correlate', 'src/sources', 'src/cli'].flatMap((folder) =>
+  const sources = ['src/correlate', 'src/pipeline', 'src/sources', 'src/cli'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.ts'))
       .map((name) => read(`${folder}/${name}`)),
