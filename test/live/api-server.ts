@@ -8,7 +8,7 @@ type List = Parameters<FakeApiServer['load']>[1];
  * An API server in the network namespace in which it was started. The first line of stdin is what it
  * begins with, and is answered with its address; each later one is an object that changed. It ends with stdin.
  */
-export type Beginning = Readonly<Record<Resource, List>>;
+type Beginning = Readonly<Record<Resource, List>>;
 
 export interface Change {
   readonly resource: Resource;
