@@ -21,9 +21,17 @@ export interface Context {
 export interface Part {
   readonly name: string;
   readonly purpose: string;
-  /** Programs beside whichpod whose versions the report names. */
-  readonly tools: readonly string[];
+  /** Programs beside whichpod without which it cannot be run. */
+  readonly needs: readonly string[];
+  /** Others whose versions the report names. */
+  readonly uses?: readonly string[];
   run(context: Context): Promise<PartReport>;
 }
 
 export const programOf = (context: Context): string => `${context.dist}/main.js`;
+
+/** How long an observer gets to work off what it has taken in, and to tell of the last connections. */
+export const settleMs = (context: Context): number => (context.quick ? 300 : 1_500);
+
+export const pause = (ms: number): Promise<unknown> =>
+  new Promise((resolve) => setTimeout(resolve, ms));

@@ -29,7 +29,7 @@ function readReports(): readonly DatedReport[] {
 }
 
 /** The text with what stands between `<!-- bench:PART -->` and `<!-- /bench:PART -->` replaced. */
-export function withSection(text: string, part: string, section: string): string {
+function withSection(text: string, part: string, section: string): string {
   const [open, close] = [`<!-- bench:${part} -->`, `<!-- /bench:${part} -->`];
   const [from, to] = [text.indexOf(open), text.indexOf(close)];
   if (from < 0 || to < from)

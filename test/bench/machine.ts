@@ -8,19 +8,9 @@ export function machineFacts(): string {
   return `${cpus().length} x ${model}, ${memory} GiB, Linux ${release()}, Node ${process.versions.node}`;
 }
 
-/** How each peer is asked for its version, and where in the answer it stands. */
-const VERSIONS: Readonly<Record<string, readonly string[]>> = {
-  tcpdump: ['--version'],
-  tshark: ['--version'],
-  conntrack: ['--version'],
-  'iptables-restore': ['--version'],
-};
-
 /** `tcpdump 4.99.3`; the name alone if it does not tell. `undefined` if it is not there. */
 export function toolVersion(name: string): string | undefined {
-  const { error, stdout, stderr } = spawnSync(name, [...(VERSIONS[name] ?? ['--version'])], {
-    encoding: 'utf8',
-  });
+  const { error, stdout, stderr } = spawnSync(name, ['--version'], { encoding: 'utf8' });
   if (error) return undefined;
   const [version] = /\d+\.\d+(?:\.\d+)?/.exec(`${stdout}${stderr}`) ?? [];
   return version === undefined ? name : `${name} ${version}`;

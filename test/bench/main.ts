@@ -12,18 +12,20 @@ import { cluster } from './parts/cluster.js';
 import { conntrack } from './parts/conntrack.js';
 import { decode } from './parts/decode.js';
 import { formats } from './parts/formats.js';
+import { live } from './parts/live.js';
 import { memory } from './parts/memory.js';
 import { replay } from './parts/replay.js';
 import { rules } from './parts/rules.js';
 import { scale } from './parts/scale.js';
 import { startup } from './parts/startup.js';
-import type { DatedReport } from './report.js';
+import type { DatedReport, PartReport } from './report.js';
 
 const PARTS: readonly Part[] = [
   replay,
   formats,
   scale,
   decode,
+  live,
   conntrack,
   rules,
   cluster,
@@ -67,8 +69,7 @@ async function main(args: readonly string[]): Promise<number> {
   const parts = PARTS.filter(
     (part) => options.words.length === 0 || options.words.includes(part.name),
   );
-  await bench(parts, options, args);
-  return 0;
+  return bench(parts, options, args);
 }
 
 function generate(options: Options, folder: string | undefined): number {
@@ -83,7 +84,12 @@ function generate(options: Options, folder: string | undefined): number {
   return 0;
 }
 
-async function bench(parts: readonly Part[], options: Options, args: readonly string[]) {
+/** One part that fails does not keep the others from being measured: it is told, and the exit code is 1. */
+async function bench(
+  parts: readonly Part[],
+  options: Options,
+  args: readonly string[],
+): Promise<number> {
   const scratch = mkdtempSync(join(tmpdir(), 'whichpod-bench-'));
   const context: Context = {
     quick: options.quick,
@@ -94,18 +100,22 @@ async function bench(parts: readonly Part[], options: Options, args: readonly st
     say: complain,
   };
   const machine = machineFacts();
+  const failures: string[] = [];
   const reports: DatedReport[] = [];
   try {
     for (const part of parts) {
       complain(`${part.name}: ${part.purpose}`);
-      const report = await part.run(context);
+      const report = await runPart(part, context).catch((error: unknown) => {
+        failures.push(`${part.name}: ${error instanceof Error ? error.message : String(error)}`);
+      });
+      if (report === undefined) continue;
       const dated: DatedReport = {
         ...report,
         // Tiny inputs show that it works; how fast, they do not.
         rows: context.quick ? report.rows.map(({ met: _, ...row }) => row) : report.rows,
         date: new Date().toISOString().slice(0, 10),
         machine,
-        tools: part.tools.flatMap((tool) => toolVersion(tool) ?? []),
+        tools: [...part.needs, ...(part.uses ?? [])].flatMap((tool) => toolVersion(tool) ?? []),
         command: ['npm run bench --', part.name, ...flagsOf(args, parts)].join(' '),
       };
       reports.push(dated);
@@ -116,6 +126,15 @@ async function bench(parts: readonly Part[], options: Options, args: readonly st
   }
   if (options.json !== undefined) writeFileSync(options.json, jsonOf(reports));
   if (options.write) writeDocuments(reports);
+  for (const failure of failures) complain(failure);
+  return failures.length > 0 ? 1 : 0;
+}
+
+async function runPart(part: Part, context: Context): Promise<PartReport> {
+  const missing = part.needs.filter((tool) => toolVersion(tool) === undefined);
+  if (missing.length === 0) return part.run(context);
+  const skipped = [`not installed: ${missing.join(', ')}`];
+  return { part: part.name, input: part.purpose, rows: [], runs: [], skipped };
 }
 
 /** The command line without the names of parts and without where figures go. */

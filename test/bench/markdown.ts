@@ -57,7 +57,7 @@ const cell = (text: string): string => text.replaceAll('|', '\\|');
 const told = (it: Measured): string => `${it.what}: ${figureText(it.figure, it.unit)}`;
 
 /** `1.23 s (1.20-1.31)`; one round has no spread. */
-export function figureText(figure: Figure, unit: Unit): string {
+function figureText(figure: Figure, unit: Unit): string {
   const { median, min, max, rounds } = figure;
   const one = withUnit(median, unit);
   return rounds > 1 ? `${one} (${short(min)}-${short(max)})` : one;

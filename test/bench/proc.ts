@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** Clock ticks a second in /proc, the same on every Linux that Node runs on (USER_HZ). */
 const TICKS = 100;
@@ -15,10 +15,22 @@ export function cpuSecondsOfChildren(): number {
   return (Number(fields[CUTIME]) + Number(fields[CSTIME])) / TICKS;
 }
 
-/** CPU of a running process with all its threads, in steps of 10 ms. */
+/** CPU of the threads that a running process has, to the nanosecond where the kernel counts so finely. */
 export function cpuSecondsOf(pid: number): number {
-  const fields = statOf(String(pid));
-  return (Number(fields[UTIME]) + Number(fields[STIME])) / TICKS;
+  try {
+    let nanoseconds = 0;
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const [onProcessor = '0'] = readFileSync(
+        `/proc/${pid}/task/${thread}/schedstat`,
+        'latin1',
+      ).split(' ');
+      nanoseconds += Number(onProcessor);
+    }
+    return nanoseconds / 1e9;
+  } catch {
+    const fields = statOf(String(pid));
+    return (Number(fields[UTIME]) + Number(fields[STIME])) / TICKS;
+  }
 }
 
 function statOf(pid: string): string[] {
@@ -32,10 +44,6 @@ function statOf(pid: string): string[] {
  */
 export function peakMegabytesOf(pid: number | undefined): number {
   return kilobytes(pid, 'VmHWM') / 1024;
-}
-
-export function residentMegabytesOf(pid: number | undefined): number {
-  return kilobytes(pid, 'VmRSS') / 1024;
 }
 
 function kilobytes(pid: number | undefined, field: string): number {

@@ -32,9 +32,6 @@ export interface Segment {
   readonly interfaceIndex: number;
 }
 
-/** SLL2 20, IPv6 40, TCP 20 with 20 of options: what a frame has at most before its payload. */
-export const HEADERS_MAX = 100;
-
 /** Linux's SYN: MSS, SACK permitted, timestamps, no-operation, window scale. */
 const SYN_OPTIONS = Uint8Array.of(2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 3, 7);
 const OTHER_OPTIONS = Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0);

@@ -20,7 +20,7 @@ const BLOCK_MS = 20;
 export const cluster: Part = {
   name: 'cluster',
   purpose: 'a large cluster listed and watched, beside the same lists parsed and kept',
-  tools: [],
+  needs: [],
   run,
 };
 

@@ -26,7 +26,7 @@ const XML_WORLD = { services: 1000, endpointsEach: 10, clients: 1000 };
 export const conntrack: Part = {
   name: 'conntrack',
   purpose: 'listings over netlink beside conntrack -L, and the XML scanner beside saxes',
-  tools: ['conntrack'],
+  needs: ['conntrack'],
   run,
 };
 

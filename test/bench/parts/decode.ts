@@ -10,7 +10,7 @@ const PACKETS = 1_000_000;
 export const decode: Part = {
   name: 'decode',
   purpose: 'the decoder alone over a file in memory, beside a plain reader in idiomatic JavaScript',
-  tools: [],
+  needs: [],
   run,
 };
 

@@ -18,7 +18,7 @@ const GROWTH = 1.1;
 export const memory: Part = {
   name: 'memory',
   purpose: 'bytes of an open connection, and what is left when all have ended, wave after wave',
-  tools: [],
+  needs: [],
   run,
 };
 

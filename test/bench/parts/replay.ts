@@ -14,7 +14,7 @@ const NDJSON_PER_SECOND = 250_000;
 export const replay: Part = {
   name: 'replay',
   purpose: 'a capture with its rules and objects, beside tcpdump and tshark',
-  tools: ['tcpdump', 'tshark'],
+  needs: ['tcpdump', 'tshark'],
   run,
 };
 

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Context, Part } from '../context.js';
@@ -6,6 +5,7 @@ import { figureOf } from '../figure.js';
 import { iptablesSave } from '../generate/rules.js';
 import { writeTextFile } from '../generate/text-file.js';
 import { inTurn, runOf } from '../in-turn.js';
+import { toolVersion } from '../machine.js';
 import { createNamespace, whyNoNamespaces } from '../network-namespace.js';
 import { measureProgram } from '../program.js';
 import { judged, type Measured, type PartReport, type Row, ratioOf } from '../report.js';
@@ -21,7 +21,8 @@ const BLOCK_MS = 20;
 export const rules: Part = {
   name: 'rules',
   purpose: 'a large rule set: time, memory, and how long the event loop stands still',
-  tools: ['iptables-restore'],
+  needs: [],
+  uses: ['iptables-restore'],
   run,
 };
 
@@ -113,8 +114,8 @@ function restoreTest(
   file: string,
   skipped: string[],
 ): { run(): ReturnType<typeof measureProgram>; close(): void } | undefined {
-  const { error } = spawnSync('iptables-restore', ['--version']);
-  const why = error ? 'iptables-restore is not there' : whyNoNamespaces();
+  const missing = toolVersion('iptables-restore') === undefined;
+  const why = missing ? 'it is not there' : whyNoNamespaces();
   if (why !== undefined) {
     skipped.push(`iptables-restore --test: ${why}`);
     return undefined;

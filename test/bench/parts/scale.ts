@@ -18,7 +18,7 @@ const ROUNDS = 3;
 export const scale: Part = {
   name: 'scale',
   purpose: 'cost of a packet and memory by the number of open connections',
-  tools: [],
+  needs: [],
   run,
 };
 

@@ -10,7 +10,7 @@ const MORE_ROUNDS = 3;
 export const startup: Part = {
   name: 'startup',
   purpose: 'whichpod --help beside a Node that does nothing',
-  tools: [],
+  needs: [],
   run,
 };
 

@@ -1,0 +1,140 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createLab, type Lab } from '../../src/lab/lab.js';
+import { Processes } from '../../src/lab/processes.js';
+import type { LabPod } from '../../src/lab/spec.js';
+import type { Job } from './child.js';
+import { compiledChild } from './compile.js';
+
+const SERVERS: readonly LabPod[] = [1, 2].map((i) => ({
+  namespace: 'bench',
+  name: `web-${i}`,
+  ip: `10.244.1.${i + 1}`,
+}));
+/** Each has ports of its own, so that a tuple is not used again at once. */
+const CLIENTS: readonly LabPod[] = [1, 2].map((i) => ({
+  namespace: 'bench',
+  name: `client-${i}`,
+  ip: `10.244.1.${i + 10}`,
+}));
+const SERVICE = { host: '10.96.0.10', port: 80 };
+const TARGET_PORT = 8080;
+
+/** On their way at the same time, of each client. */
+const CONCURRENCY = 64;
+
+type ClientResult = Awaited<ReturnType<Job<'churn-client'>>>;
+
+/** What traffic came about. */
+export interface Churned {
+  readonly connections: number;
+  readonly perSecond: number;
+}
+
+/** A node with a Service, two Pods behind it and two that ask, on which connections can be churned. */
+export interface ChurnLab {
+  readonly lab: Lab;
+  /** A folder with the cluster's objects. */
+  readonly objects: string;
+  /** Resolves when all connections are over; rejects if one of them failed. */
+  churn(connections: number, perSecond?: number): Promise<Churned>;
+  close(): Promise<void>;
+}
+
+export async function createChurnLab(scratch: string): Promise<ChurnLab> {
+  const lab = await createLab({
+    layout: 'routed',
+    ruleBackend: 'iptables-nft',
+    chainNames: 'current',
+    pods: [...SERVERS, ...CLIENTS],
+    podCIDR: '10.244.1.0/24',
+    clusterCIDR: '10.244.0.0/16',
+    gateway: '10.244.1.1',
+    nodeName: 'node1',
+    nodeAddress: '192.168.77.11',
+    outsideAddress: '192.168.77.1',
+    services: [
+      {
+        namespace: 'bench',
+        name: 'web',
+        protocol: 'tcp',
+        port: SERVICE.port,
+        clusterIP: SERVICE.host,
+        targetPort: TARGET_PORT,
+        endpoints: SERVERS.map((pod) => pod.name),
+        deaf: true, // servers of our own, which do less
+      },
+    ],
+  });
+  const processes = new Processes();
+  const close = async (): Promise<void> => {
+    await processes.end();
+    await lab.close();
+  };
+  try {
+    const objects = join(scratch, 'objects');
+    mkdirSync(objects, { recursive: true });
+    for (const [name, list] of Object.entries(lab.objects)) {
+      writeFileSync(join(objects, `${name}.json`), JSON.stringify(list));
+    }
+    await Promise.all([
+      ...SERVERS.map((pod) => startServer(lab, processes, pod.name)),
+      ...CLIENTS.map((pod) => set(lab, pod.name, 'net/ipv4/ip_local_port_range', '1024 65535')),
+      // Entries of connections that were reset go after two seconds instead of ten: the table stays small.
+      set(lab, 'node', 'net/netfilter/nf_conntrack_tcp_timeout_close', '2'),
+    ]);
+    return { lab, objects, churn: (n, rate) => churn(lab, processes, n, rate), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function startServer(lab: Lab, processes: Processes, pod: string): Promise<void> {
+  await set(lab, pod, 'net/core/somaxconn', '4096');
+  const child = processes.start([
+    ...lab.enter(pod),
+    process.execPath,
+    compiledChild(),
+    'churn-server',
+    JSON.stringify({ port: TARGET_PORT }),
+  ]);
+  await new Promise<void>((resolve, reject) => {
+    child.stdout.once('data', () => resolve());
+    child.once('close', (code) => reject(new Error(`the server of ${pod} ended with ${code}`)));
+  });
+}
+
+/** In a namespace of the lab only. */
+async function set(lab: Lab, where: string, sysctl: string, value: string): Promise<void> {
+  const script = `echo '${value}' >/proc/sys/${sysctl}`;
+  const { code, stderr } = await lab.exec(where, ['sh', '-c', script]);
+  if (code !== 0) throw new Error(`${sysctl}: ${stderr}`);
+}
+
+async function churn(
+  lab: Lab,
+  processes: Processes,
+  connections: number,
+  perSecond: number | undefined,
+): Promise<Churned> {
+  const each = Math.ceil(connections / CLIENTS.length);
+  const input = {
+    ...SERVICE,
+    connections: each,
+    concurrency: CONCURRENCY,
+    ...(perSecond === undefined ? {} : { perSecond: perSecond / CLIENTS.length }),
+  };
+  const results = await Promise.all(
+    CLIENTS.map(async (pod) => {
+      const argv = [process.execPath, compiledChild(), 'churn-client', JSON.stringify(input)];
+      const said = await processes.must([...lab.enter(pod.name), ...argv]);
+      return JSON.parse(said) as ClientResult;
+    }),
+  );
+  const failed = results.reduce((sum, it) => sum + it.failed, 0);
+  if (failed > 0) throw new Error(`${failed} of ${connections} connections failed`);
+  const seconds = Math.max(...results.map((it) => it.seconds), 0.001);
+  const all = each * CLIENTS.length;
+  return { connections: all, perSecond: all / seconds };
+}

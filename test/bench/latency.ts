@@ -1,0 +1,84 @@
+import { spawn } from 'node:child_process';
+import type { ChurnLab } from './churn-lab.js';
+import { type Context, pause, programOf, settleMs } from './context.js';
+import { cleanEnvironment } from './program.js';
+import { wallClockOffset } from './wall-clock.js';
+
+/** From the kernel's time of the SYN to the arrival of the connection's first line at its reader, in µs. */
+export interface Latencies {
+  readonly connections: number;
+  readonly p50: number;
+  readonly p99: number;
+}
+
+/** Runs `live -o ndjson` into a pipe while traffic passes. The reader only notes when bytes came; they are read later. */
+export async function measureLatency(
+  context: Context,
+  node: ChurnLab,
+  traffic: () => Promise<unknown>,
+): Promise<Latencies> {
+  const args = ['live', '--objects', node.objects, '-o', 'ndjson'];
+  const [program = '', ...rest] = [
+    ...node.lab.enter('node'),
+    process.execPath,
+    programOf(context),
+    ...args,
+  ];
+  const child = spawn(program, rest, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: cleanEnvironment(),
+  });
+  const pieces: { readonly at: number; readonly bytes: Buffer }[] = [];
+  child.stdout.on('data', (bytes: Buffer) => pieces.push({ at: performance.now(), bytes }));
+  const ended = new Promise<void>((resolve, reject) => {
+    child.once('error', reject).once('close', () => resolve());
+  });
+  await new Promise<void>((resolve, reject) => {
+    let said = '';
+    child.stderr.on('data', (piece: Buffer) => {
+      said += piece.toString();
+      if (/^watching /m.test(said)) resolve();
+    });
+    ended.then(() => reject(new Error(`live ended: ${said}`)), reject);
+  });
+  const offsetBefore = wallClockOffset();
+  try {
+    await traffic();
+    await pause(settleMs(context));
+  } finally {
+    child.kill('SIGINT');
+    await ended;
+  }
+  // The clock may be slewed meanwhile.
+  const offset = (offsetBefore + wallClockOffset()) / 2;
+  const all = firstLines(pieces, offset).sort((a, b) => a - b);
+  const at = (share: number): number => all[Math.floor((all.length - 1) * share)] ?? Number.NaN;
+  return { connections: all.length, p50: at(0.5), p99: at(0.99) };
+}
+
+function firstLines(
+  pieces: readonly { readonly at: number; readonly bytes: Buffer }[],
+  offset: number,
+): number[] {
+  const told = new Set<string>();
+  const latencies: number[] = [];
+  let rest = '';
+  for (const { at, bytes } of pieces) {
+    const lines = (rest + bytes.toString()).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const event = JSON.parse(line) as { type: string; connection?: string; time?: string };
+      const { type, connection = '', time = '' } = event;
+      if (type !== 'attribution' || told.has(connection)) continue;
+      told.add(connection);
+      latencies.push((at + offset) * 1000 - microseconds(time));
+    }
+  }
+  return latencies;
+}
+
+/** Of an RFC 3339 time in UTC with nanoseconds; a double is exact enough for microseconds. */
+function microseconds(time: string): number {
+  const [whole = '', fraction = '0Z'] = time.split('.');
+  return Date.parse(`${whole}Z`) * 1000 + Number(fraction.slice(0, -1).padEnd(9, '0')) / 1000;
+}

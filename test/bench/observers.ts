@@ -1,0 +1,151 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ChurnLab } from './churn-lab.js';
+import { type Context, pause, programOf, settleMs } from './context.js';
+import { cpuSecondsOf, peakMegabytesOf } from './proc.js';
+import { cleanEnvironment } from './program.js';
+
+/** tcpdump's ring hands its last packets over after a second (libpcap's default timeout). */
+const TCPDUMP_SETTLE_MS = 1_200;
+/** conntrack says nothing when it listens. */
+const SILENT_START_MS = 500;
+
+/** What an observer made of the traffic. */
+export interface Observed {
+  readonly cpuSeconds: number;
+  readonly peakMegabytes: number;
+  /** Connections that it knows of: as many as there were, or it lost some. */
+  readonly seen: number;
+  /** What it says itself. */
+  readonly remark: string;
+}
+
+/** Something that watches the node while traffic passes. */
+export interface Observer {
+  readonly name: string;
+  watch(traffic: () => Promise<unknown>): Promise<Observed>;
+}
+
+/** `live -o ndjson` into a file, so that what it wrote can be checked. */
+export function whichpodLive(context: Context, node: ChurnLab): Observer {
+  return {
+    name: 'whichpod live -o ndjson',
+    watch: async (traffic) => {
+      const file = join(context.scratch, 'live.ndjson');
+      const output = openSync(file, 'w');
+      const args = ['live', '--objects', node.objects, '-o', 'ndjson'];
+      const watched = new Watched(
+        [...node.lab.enter('node'), process.execPath, programOf(context), ...args],
+        output,
+      );
+      closeSync(output);
+      await watched.said(/^watching /m);
+      const used = await watched.during(traffic, settleMs(context));
+      const last = readFileSync(file, 'utf8').trimEnd().split('\n').at(-1) ?? '{}';
+      const summary = JSON.parse(last) as {
+        connections: { seen: number; attributed: number };
+        packets: { dropped: number };
+        losses: number;
+      };
+      const { seen, attributed } = summary.connections;
+      const remark = `${seen} seen, ${attributed} attributed, ${summary.losses} losses, ${summary.packets.dropped} dropped`;
+      return { ...used, seen: attributed, remark };
+    },
+  };
+}
+
+/** tcpdump keeps what whichpod's filter passes; every connection opens with a SYN on two interfaces. */
+export function tcpdumpLive(context: Context, node: ChurnLab): Observer {
+  return {
+    name: 'tcpdump -i any -w /dev/null SYN|FIN|RST',
+    watch: async (traffic) => {
+      const filter = 'tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0';
+      const args = ['-i', 'any', '-s', '128', '-w', '/dev/null', filter];
+      const watched = new Watched([...node.lab.enter('node'), 'tcpdump', ...args]);
+      await watched.said(/listening on/);
+      const used = await watched.during(traffic, Math.max(settleMs(context), TCPDUMP_SETTLE_MS));
+      const count = (what: RegExp): number => Number(what.exec(watched.stderr)?.[1] ?? 'NaN');
+      const packets = count(/(\d+) packets? captured/);
+      const dropped = count(/(\d+) packets? dropped by kernel/);
+      // Of which connections the dropped ones were, it cannot say.
+      return {
+        ...used,
+        seen: Number.NaN,
+        remark: `${packets} packets, ${dropped} dropped by the kernel`,
+      };
+    },
+  };
+}
+
+export function conntrackEvents(context: Context, node: ChurnLab): Observer {
+  return {
+    name: 'conntrack -E -e NEW -o xml > /dev/null',
+    watch: async (traffic) => {
+      const args = ['-E', '-e', 'NEW', '-o', 'xml'];
+      const watched = new Watched([...node.lab.enter('node'), 'conntrack', ...args]);
+      await pause(SILENT_START_MS);
+      const used = await watched.during(traffic, settleMs(context));
+      const seen = Number(/(\d+) flow events have been shown/.exec(watched.stderr)?.[1] ?? 'NaN');
+      return { ...used, seen, remark: `${seen} events shown` };
+    },
+  };
+}
+
+/** A running program with what it says on stderr. */
+class Watched {
+  stderr = '';
+  private readonly child: ChildProcess;
+  private readonly ended: Promise<void>;
+  private over = false;
+
+  constructor(argv: readonly string[], stdout: number | 'ignore' = 'ignore') {
+    const [program = '', ...args] = argv;
+    this.child = spawn(program, args, {
+      stdio: ['ignore', stdout, 'pipe'],
+      env: cleanEnvironment(),
+    });
+    this.child.stderr?.on('data', (piece: Buffer) => {
+      this.stderr += piece.toString();
+    });
+    this.ended = new Promise((resolve, reject) => {
+      this.child.once('error', reject).once('close', () => {
+        this.over = true;
+        resolve();
+      });
+    });
+  }
+
+  /** Resolves when it has said this; rejects if it ends without. */
+  async said(what: RegExp): Promise<void> {
+    while (!what.test(this.stderr)) {
+      this.check();
+      const more = new Promise((resolve) => this.child.stderr?.once('data', resolve));
+      await Promise.race([more, this.ended]);
+    }
+  }
+
+  private check(): void {
+    if (this.over) throw new Error(`${this.child.spawnargs.join(' ')}: it ended: ${this.stderr}`);
+  }
+
+  /** CPU and memory over the traffic, measured from outside; then it is interrupted, and has ended. */
+  async during(
+    traffic: () => Promise<unknown>,
+    settle: number,
+  ): Promise<Pick<Observed, 'cpuSeconds' | 'peakMegabytes'>> {
+    const pid = this.child.pid ?? 0;
+    try {
+      this.check();
+      const before = cpuSecondsOf(pid);
+      await traffic();
+      await pause(settle);
+      this.check();
+      const cpuSeconds = cpuSecondsOf(pid) - before;
+      return { cpuSeconds, peakMegabytes: peakMegabytesOf(pid) };
+    } finally {
+      this.child.kill('SIGINT');
+      await this.ended;
+    }
+  }
+}

@@ -1,0 +1,169 @@
+import { labUnavailable } from '../../../src/lab/available.js';
+import { type ChurnLab, createChurnLab } from '../churn-lab.js';
+import type { Context, Part } from '../context.js';
+import { type Figure, figureOf } from '../figure.js';
+import { measureLatency } from '../latency.js';
+import {
+  conntrackEvents,
+  type Observed,
+  type Observer,
+  tcpdumpLive,
+  whichpodLive,
+} from '../observers.js';
+import { judged, type PartReport, type Row, ratioOf } from '../report.js';
+
+/** CPU s per million connections, output included. */
+const CPU_PER_MILLION = 1.5;
+
+/** µs: at once while it is quiet, coalesced above. */
+const LATENCIES = [
+  { perSecond: 2_000, p50: 150, p99: 1_500 },
+  { perSecond: 10_000, p50: 1_500, p99: 5_000 },
+] as const;
+
+interface Load {
+  readonly name: string;
+  readonly connections: number;
+  readonly perSecond?: number;
+}
+
+const STEADY: Load = { name: '10 k/s', connections: 60_000, perSecond: 10_000 };
+const MOST: Load = { name: 'as fast as it goes', connections: 100_000 };
+const QUICK_STEADY: Load = { name: '200/s', connections: 100, perSecond: 200 };
+const QUICK_MOST: Load = { name: 'as fast as it goes', connections: 200 };
+const LATENCY_SECONDS = 5;
+const QUICK_LATENCY = { connections: 100, perSecond: 200 };
+
+/** Live runs take long and load the whole machine. */
+const ROUNDS = 3;
+
+export const live: Part = {
+  name: 'live',
+  purpose: 'a node in network namespaces under connections, beside tcpdump and conntrack -E',
+  needs: ['tcpdump', 'conntrack'],
+  run,
+};
+
+async function run(context: Context): Promise<PartReport> {
+  const report = {
+    part: 'live',
+    input:
+      'Connections from two Pods to a Service with two, each reset by its client as soon as it stands; clients, servers, node and observer share the processors',
+    runs: [],
+  };
+  const unavailable = labUnavailable({ ruleBackend: 'iptables-nft' });
+  if (unavailable !== undefined) return { ...report, rows: [], skipped: [unavailable] };
+  const node = await createChurnLab(context.scratch);
+  try {
+    const rounds = Math.min(context.rounds, ROUNDS);
+    const few = { ...context, rounds };
+    const rows = [
+      ...(await cpuRows(few, node, context.quick ? QUICK_STEADY : STEADY, CPU_PER_MILLION)),
+      ...(await cpuRows(few, node, context.quick ? QUICK_MOST : MOST)),
+      ...(await latencyRows(few, node)),
+    ];
+    return { ...report, rows, skipped: [] };
+  } finally {
+    await node.close();
+  }
+}
+
+/** What each observer uses and sees of the same load, in turn. */
+async function cpuRows(
+  context: Context,
+  node: ChurnLab,
+  load: Load,
+  target?: number,
+): Promise<Row[]> {
+  const observers: readonly Observer[] = [
+    whichpodLive(context, node),
+    tcpdumpLive(context, node),
+    conntrackEvents(context, node),
+  ];
+  const observed: Observed[][] = observers.map(() => []);
+  const rates: number[] = [];
+  let connections = 0;
+  for (let round = 0; round < context.rounds; round++) {
+    for (const [i, observer] of observers.entries()) {
+      let rate = 0;
+      const it = await observer.watch(async () => {
+        const churned = await node.churn(load.connections, load.perSecond);
+        rate = churned.perSecond;
+        connections = churned.connections;
+      });
+      observed[i]?.push(it);
+      if (i === 0) rates.push(rate);
+      context.say(
+        `  ${observer.name}, ${load.name}: ${it.cpuSeconds.toFixed(2)} s CPU at ${Math.round(rate)}/s; ${it.remark}`,
+      );
+    }
+  }
+  const [ours = [], tcpdump = [], conntrack = []] = observed;
+  const perMillion = (all: readonly Observed[]): Figure =>
+    figureOf(all.map((it) => (it.cpuSeconds / connections) * 1e6));
+  const reached = `${Math.round(figureOf(rates).median)} connections/s reached`;
+  const told = (i: number, all: readonly Observed[]) =>
+    ({ what: observers[i]?.name ?? '', unit: 's', figure: perMillion(all) }) as const;
+  const mine = told(0, ours);
+  const rows = [tcpdump, conntrack].map((all, i): Row => {
+    const peer = told(i + 1, all);
+    const row: Row = {
+      id: `cpu-${load.name}-${i}`,
+      target: `CPU per million connections, ${load.name}${target === undefined ? '' : `: at most ${target} s`}`,
+      ours: mine,
+      peer,
+      ratio: ratioOf(mine, peer),
+      remark: `${reached}; peer: ${all.at(-1)?.remark ?? ''}`,
+    };
+    return target === undefined ? row : judged(row, { side: 'at most', value: target });
+  });
+  const lost = figureOf(ours.map((it) => connections - it.seen));
+  rows.push(
+    judged(
+      {
+        id: `loss-${load.name}`,
+        target: `nothing lost, all attributed, ${load.name}`,
+        ours: { what: 'connections not attributed', unit: 'count', figure: lost },
+        remark: `${reached}; ${ours.at(-1)?.remark ?? ''}`,
+      },
+      { side: 'at most', value: 0 },
+      lost.max,
+    ),
+  );
+  return rows;
+}
+
+async function latencyRows(context: Context, node: ChurnLab): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const { perSecond, p50, p99 } of context.quick ? LATENCIES.slice(0, 1) : LATENCIES) {
+    const load = context.quick
+      ? QUICK_LATENCY
+      : { connections: perSecond * LATENCY_SECONDS, perSecond };
+    const halves: number[] = [];
+    const tails: number[] = [];
+    const rates: number[] = [];
+    for (let round = 0; round < context.rounds; round++) {
+      const measured = await measureLatency(context, node, async () => {
+        rates.push((await node.churn(load.connections, load.perSecond)).perSecond);
+      });
+      halves.push(measured.p50);
+      tails.push(measured.p99);
+      context.say(
+        `  latency at ${Math.round(rates.at(-1) ?? 0)}/s: p50 ${Math.round(measured.p50)} µs, p99 ${Math.round(measured.p99)} µs of ${measured.connections}`,
+      );
+    }
+    const remark = `${Math.round(figureOf(rates).median)} connections/s reached`;
+    const row = (name: string, values: readonly number[], most: number): Row =>
+      judged(
+        {
+          id: `latency-${perSecond}-${name}`,
+          target: `SYN to line at ${perSecond}/s, ${name}: at most ${most} µs`,
+          ours: { what: name, unit: 'us', figure: figureOf(values) },
+          remark,
+        },
+        { side: 'at most', value: most },
+      );
+    rows.push(row('p50', halves, p50), row('p99', tails, p99));
+  }
+  return rows;
+}
