@@ -32,6 +32,8 @@ export class Intake {
   readonly stamp: Stamp = { seconds: 0, nanoseconds: 0 };
   private readonly options: CaptureOptions;
   private readonly byIndex = new Map<number, number>();
+  private lastIndex = 0;
+  private lastId = 0;
 
   constructor(options: CaptureOptions) {
     this.options = options;
@@ -41,12 +43,16 @@ export class Intake {
   interfaceOfLink(otherwise: number): number {
     const index = this.frames.linkIndex;
     if (index === 0) return otherwise;
+    // Packets of one interface often come in a row.
+    if (index === this.lastIndex) return this.lastId;
     let id = this.byIndex.get(index);
     if (id === undefined) {
       const name = this.options.nameOfIndex?.(index);
       id = this.interfaceId(name === undefined ? { index } : { name });
       this.byIndex.set(index, id);
     }
+    this.lastIndex = index;
+    this.lastId = id;
     return id;
   }
 

@@ -1,4 +1,5 @@
-import { close, open, read } from 'node:fs';
+import { close, open, read, readSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import type { Problem } from '../../model/problem.js';
@@ -8,7 +9,10 @@ const openFile = promisify(open);
 const closeFile = promisify(close);
 
 /** Read at once: large enough that a read costs little, small enough to stay in the cache until it is decoded. */
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 512 * 1024;
+
+/** After so many bytes other things have their turn (Ctrl-C, the progress bar): some milliseconds of decoding. */
+const TURN_BYTES = 8 * 1024 * 1024;
 
 /** Compressed bytes inflated at once. Deflate makes at most 1,032 of one, so at most 66 MB wait. */
 const GZIP_PIECE_BYTES = 64 * 1024;
@@ -29,6 +33,11 @@ export interface Head {
   readonly problem?: Problem;
 }
 
+interface Begun {
+  readonly head: Uint8Array;
+  readonly rest: AsyncGenerator<Uint8Array>;
+}
+
 /**
  * The bytes of one input, uncompressed if they begin like gzip (RFC 1952). A file can be read as often
  * as wanted; a pipe only once, but its head can be looked at before.
@@ -37,9 +46,9 @@ export class InputBytes {
   private readonly file: InputFile;
   private readonly stdin: AsyncIterable<Uint8Array> | undefined;
   /** Of a pipe: what was read to see its head, and the rest. */
-  private begun:
-    | { readonly head: Uint8Array; readonly rest: AsyncGenerator<Uint8Array> }
-    | undefined;
+  private begun: Begun | undefined;
+  /** Whether it is compressed, once that was seen. */
+  private gzip: boolean | undefined;
   /** Raw bytes that were read so far by the last `chunks`. */
   readBytes = 0;
 
@@ -93,25 +102,29 @@ export class InputBytes {
    * All bytes in chunks; a chunk may be read only until the next is asked for. What goes wrong on the
    * way is told once and ends the chunks. The file is closed at the end or when the receiver stops.
    */
-  async *chunks(onProblem: (problem: Problem) => void): AsyncGenerator<Uint8Array> {
-    const { begun } = this;
-    if (begun === undefined) {
-      yield* this.read(onProblem);
-      return;
-    }
+  chunks(onProblem: (problem: Problem) => void): AsyncGenerator<Uint8Array> {
+    if (this.begun !== undefined) return this.resume(this.begun, onProblem);
+    // A generator within a generator costs as much as reading does: what is known to be plain has none.
+    return this.gzip === false ? this.raw(onProblem) : this.read(onProblem);
+  }
+
+  private async *resume(
+    { head, rest }: Begun,
+    onProblem: (problem: Problem) => void,
+  ): AsyncGenerator<Uint8Array> {
     this.begun = undefined;
-    yield begun.head;
+    yield head;
     this.forward(onProblem);
-    yield* begun.rest;
+    yield* rest;
   }
 
   private async *read(onProblem: (problem: Problem) => void): AsyncGenerator<Uint8Array> {
-    this.readBytes = 0;
     const raw = this.raw(onProblem);
     try {
       const first = await atLeast(raw, GZIP_MAGIC.length);
       const all = rejoin(first, raw);
       const gzip = GZIP_MAGIC.every((byte, i) => first[i] === byte);
+      this.gzip = gzip;
       const { file } = this;
       const again = file.form === 'file' ? () => readFile(file) : undefined;
       yield* gzip ? inflate(all, again, onProblem) : all;
@@ -123,6 +136,7 @@ export class InputBytes {
 
   private async *raw(tell: (problem: Problem) => void): AsyncGenerator<Uint8Array> {
     const { file } = this;
+    this.readBytes = 0;
     const source = file.form === 'stdin' ? (this.stdin ?? []) : readFile(file);
     try {
       for await (const chunk of source) {
@@ -142,25 +156,28 @@ export class InputBytes {
   }
 }
 
-/** Reads one chunk ahead, into two buffers in turn, so that the disk and the decoder work at the same time. */
+/**
+ * A file is read where its bytes are used: they are still in this core's cache then, and a hand-over to
+ * another thread costs more than it saves. What is not a file may let us wait and is read beside.
+ */
 async function* readFile(file: InputFile): AsyncGenerator<Uint8Array> {
   const descriptor = await openFile(file.key, 'r');
-  let pending: Promise<number> | undefined;
+  const isFile = file.form === 'file';
   try {
-    const size = file.form === 'file' ? Math.min(CHUNK_BYTES, file.size + 1) : CHUNK_BYTES;
-    let filled = Buffer.allocUnsafe(size);
-    let other = Buffer.allocUnsafe(size);
-    let count = await readInto(descriptor, filled);
-    while (count > 0) {
-      pending = readInto(descriptor, other);
-      // Told when it is awaited; until then it must not count as unhandled.
-      pending.catch(() => undefined);
-      yield filled.subarray(0, count);
-      count = await pending;
-      [filled, other] = [other, filled];
+    const buffer = Buffer.allocUnsafeSlow(
+      isFile ? Math.min(CHUNK_BYTES, file.size + 1) : CHUNK_BYTES,
+    );
+    let sinceTurn = 0;
+    for (;;) {
+      const count = isFile ? readSync(descriptor, buffer) : await readInto(descriptor, buffer);
+      if (count === 0) return;
+      yield buffer.subarray(0, count);
+      sinceTurn += count;
+      if (sinceTurn < TURN_BYTES) continue;
+      sinceTurn = 0;
+      await setImmediate();
     }
   } finally {
-    await pending?.catch(() => 0);
     await closeFile(descriptor);
   }
 }

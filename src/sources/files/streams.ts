@@ -63,7 +63,9 @@ export async function* captureStream(
   let first: Nanos | undefined;
   let last: Nanos | undefined;
   let packets = 0;
-  for await (const chunk of counted(bytes, found, context)) {
+  const count = counter(bytes, context);
+  for await (const chunk of bytes.chunks((problem) => found.push(problem))) {
+    count();
     reader.feed(chunk);
     context.onPackets(reader.packets - packets);
     packets = reader.packets;
@@ -130,7 +132,9 @@ export async function* conntrackStream(
     rows.clear();
     yield* told(file, reader.problems.splice(0), { from, to: last }, context);
   }
-  for await (const chunk of counted(bytes, found, context)) {
+  const count = counter(bytes, context);
+  for await (const chunk of bytes.chunks((problem) => found.push(problem))) {
+    count();
     reader.feed(chunk);
     yield* take();
   }
@@ -184,7 +188,9 @@ export async function* watchStream(
     }
     yield* told(file, reader.problems.splice(0), { from, to: last }, context);
   }
-  for await (const chunk of counted(bytes, found, context)) {
+  const count = counter(bytes, context);
+  for await (const chunk of bytes.chunks((problem) => found.push(problem))) {
+    count();
     reader.feed(chunk);
     yield* take();
   }
@@ -193,18 +199,13 @@ export async function* watchStream(
   yield* told(file, found, { from: last }, context);
 }
 
-/** The chunks of an input, counted for the progress; problems of its reading go to `found`. */
-async function* counted(
-  bytes: InputBytes,
-  found: Problem[],
-  context: StreamContext,
-): AsyncGenerator<Uint8Array> {
+/** Tells the progress: to be called for each chunk. (A generator around the chunks would cost more than this.) */
+function counter(bytes: InputBytes, context: StreamContext): () => void {
   let before = 0;
-  for await (const chunk of bytes.chunks((problem) => found.push(problem))) {
+  return () => {
     context.onRead(bytes.readBytes - before);
     before = bytes.readBytes;
-    yield chunk;
-  }
+  };
 }
 
 /** Tells problems, and gives the losses that they stand for. */
