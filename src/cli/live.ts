@@ -1,10 +1,11 @@
-import { map, type Observable, Subject, type Subscription, tap, timer } from 'rxjs';
+import { from, map, mergeMap, type Observable, Subject, type Subscription, tap, timer } from 'rxjs';
 import { Correlator } from '../correlate/correlator.js';
 import type { OutputEvent } from '../model/attribution.js';
 import type { InputEvent } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
 import { secondsOf } from '../model/time.js';
 import { feed } from '../pipeline/feed.js';
+import { RuleSurvey } from '../pipeline/rule-survey.js';
 import { watchAddresses } from '../sources/addresses.js';
 import type { LiveRequest } from './commands.js';
 import type { Io } from './io.js';
@@ -42,6 +43,7 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
     traffic.has(what);
   });
   const shown = new Shown(request.output, io, 'drop');
+  const survey = new RuleSurvey();
   const quota = new Quota(request.count);
   const end = new RunEnd([io.signal, shown.sink.closed]);
   const running: Subscription[] = [];
@@ -56,10 +58,12 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
         tap((event) => {
           if (event.type === 'notice' && CLUSTER_DONE.has(event.notice.code)) names.has('cluster');
         }),
+        mergeMap((event) => survey.take(event)),
       ),
     );
     await Promise.race([names.promise, end.promise, elapse(NAMES_MS)]);
     if (!io.signal.aborted) {
+      start(from(survey.conclude()));
       start(sources.traffic, ticks());
       await Promise.race([traffic.promise, end.promise, elapse(OPEN_MS)]);
       io.stderr.write(`watching (${sources.description}); Ctrl-C ends\n`);

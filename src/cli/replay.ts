@@ -1,10 +1,12 @@
 import { Correlator } from '../correlate/correlator.js';
 import type { OutputEvent } from '../model/attribution.js';
+import type { InputEvent } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
 import { describeWhere, type Problem, UsageError } from '../model/problem.js';
 import { secondsOf, UTC } from '../model/time.js';
 import { mergeByTime } from '../pipeline/merge.js';
 import { RuleCounters } from '../pipeline/rule-counters.js';
+import { RuleSurvey } from '../pipeline/rule-survey.js';
 import { escapeText } from '../sinks/escape.js';
 import { openInputs, type Skipped } from '../sources/files/open.js';
 import type { ReplayRequest } from './commands.js';
@@ -38,6 +40,7 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
     interfaces,
     baseSeconds: inputs.firstTime === undefined ? 0 : secondsOf(inputs.firstTime),
     severalNodes: inputs.nodes.length > 1,
+    packetsOnly: !inputs.hasConntrack && inputs.nodes.length === 1,
     ...(onlyNode !== undefined && onlyNode !== '' && { node: onlyNode }),
     saysDirect: request.output.direct,
     describes: request.output.format !== 'summary',
@@ -49,10 +52,16 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
     counters.tell(events);
     shown.show(events);
   };
-  for (const event of inputs.prelude) machine.push(event);
+  const survey = new RuleSurvey();
+  survey.prepare(inputs.prelude);
+  const push = (events: readonly InputEvent[]): void => {
+    for (const event of events) machine.push(event);
+  };
+  for (const event of inputs.prelude) push(survey.take(event));
+  push(survey.conclude());
   show(machine.take());
   for await (const batch of mergeByTime(inputs.streams, interfaces)) {
-    for (const event of batch) machine.push(event);
+    for (const event of batch) push(survey.take(event));
     const events = machine.take();
     if (events.length > 0) {
       // Rows and the bar may share a terminal.

@@ -62,6 +62,8 @@ export type InputEvent =
       readonly rules: RuleSet;
       /** What the rules make reachable, whatever back end they were written for. */
       readonly services: readonly ServiceEntry[];
+      /** The same rules as before: names of Services have been learnt since. */
+      readonly again?: true;
     }
   | {
       readonly type: 'cluster';

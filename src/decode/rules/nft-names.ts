@@ -9,6 +9,7 @@ import { nameHash } from './chain-names.js';
  */
 const NAME =
   /^(service|local|external|firewall|endpoint)-([A-Z2-7]{8})-(([a-z0-9.-]{1,253})\/([a-z0-9.-]{1,253})\/(tcp|udp|sctp)\/([a-zA-Z0-9-]{0,63})(?:__.*)?)$/;
+const HASHED = /^(?:service|local|external|firewall)-([A-Z2-7]{8})-/;
 const HASH_CHARACTERS = 8;
 
 /** What the name of a per-Service chain says. */
@@ -27,6 +28,16 @@ export function parseNftChainName(chain: string): NftChainName | undefined {
   return {
     prefix: prefix as NftChainName['prefix'],
     service: portName === '' ? { namespace, name } : { namespace, name, portName },
-    verified: nameHash(rest).slice(0, HASH_CHARACTERS) === hash,
+    verified: nftHash(rest) === hash,
   };
+}
+
+/** The 8 characters that stand before a chain's name. */
+export function nftHash(rest: string): string {
+  return nameHash(rest).slice(0, HASH_CHARACTERS);
+}
+
+/** The 8 characters in the name of a Service's chain (not an endpoint's); `undefined` for any other. */
+export function hashOfNftChain(chain: string): string | undefined {
+  return HASHED.exec(chain)?.[1];
 }

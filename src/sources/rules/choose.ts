@@ -1,6 +1,7 @@
 import { merge, NEVER, type Observable } from 'rxjs';
 import type { InputEvent } from '../../model/event.js';
 import { watchIptables } from './iptables.js';
+import { watchIpvs } from './ipvs.js';
 import { watchNftables } from './nftables.js';
 
 /** The node's rules, as far as they were asked for. */
@@ -41,6 +42,7 @@ export function chooseRules(
       return {
         name: 'iptables and nftables',
         events: merge(
+          watchIpvs(),
           watchIptables({ ...options, onRead: read('iptables') }),
           watchNftables({ ...options, onRead: read('nftables') }),
         ),

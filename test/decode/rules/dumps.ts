@@ -28,18 +28,27 @@ export function onlyDump(text: string | Uint8Array): IptablesRules {
   return dump;
 }
 
-/** Rules of a nat table (and a filter table) as a dump without header and chain declarations. */
-export function dumpOf(nat: readonly string[], filter: readonly string[] = []): IptablesRules {
+/** Rules of a nat table (and a filter table) as iptables-save prints them, each table below the header if there is one. */
+export function saved(
+  nat: readonly string[],
+  filter: readonly string[] = [],
+  header?: string,
+): string {
   const table = (name: string, hooks: readonly string[], rules: readonly string[]): string => {
     const chains = new Set(hooks);
     for (const rule of rules) chains.add(/-A (\S+)/.exec(rule)?.[1] ?? '');
     const declared = [...chains].map((c) => `:${c} ${hooks.includes(c) ? 'ACCEPT' : '-'} [0:0]`);
-    return [`*${name}`, ...declared, ...rules, 'COMMIT', ''].join('\n');
+    const head = header === undefined ? [] : [header];
+    return [...head, `*${name}`, ...declared, ...rules, 'COMMIT', ''].join('\n');
   };
-  return onlyDump(
+  return (
     table('filter', ['INPUT', 'FORWARD', 'OUTPUT'], filter) +
-      table('nat', ['PREROUTING', 'INPUT', 'OUTPUT', 'POSTROUTING'], nat),
+    table('nat', ['PREROUTING', 'INPUT', 'OUTPUT', 'POSTROUTING'], nat)
   );
+}
+
+export function dumpOf(nat: readonly string[], filter: readonly string[] = []): IptablesRules {
+  return onlyDump(saved(nat, filter));
 }
 
 /** One entry a destination: whom the rules refuse beside those whom they serve is left out. */
