@@ -1,22 +1,142 @@
 /**
- * What is due when: a binary heap of (moment, number) over typed arrays. Equal moments come out in the
- * order in which they went in, so that a run is deterministic.
+ * What is due when. Most requests are "so long from now" for one of a few spans, so they come in the order
+ * of their moments for each span: they are put into queues, each in order of time, and only what fits none
+ * of them into a heap. Equal moments come out in the order in which they went in, so that a run is
+ * deterministic.
  */
+const QUEUES = 8;
+
 export class Agenda {
-  private times = new Float64Array(1024);
-  private order = new Float64Array(1024);
-  private items = new Int32Array(1024);
-  private count = 0;
+  private readonly queues: Queue[] = Array.from({ length: QUEUES }, () => new Queue());
+  private readonly heap = new Heap();
   private inserted = 0;
+  /** The earliest moment of all, or Infinity. */
+  private earliest = Number.POSITIVE_INFINITY;
 
   get size(): number {
-    return this.count;
+    let sum = this.heap.size;
+    for (const queue of this.queues) sum += queue.size;
+    return sum;
   }
 
   add(time: number, item: number): void {
-    if (this.count === this.times.length) this.grow();
-    let i = this.count++;
     const order = this.inserted++;
+    if (time < this.earliest) this.earliest = time;
+    // Behind the latest that is not later: so queues keep to one span each.
+    let best: Queue | undefined;
+    let bestLast = Number.NEGATIVE_INFINITY;
+    for (let i = 0; i < QUEUES; i++) {
+      const queue = this.queues[i];
+      if (queue === undefined || queue.last > time) continue;
+      if (best !== undefined && queue.last <= bestLast) continue;
+      best = queue;
+      bestLast = queue.last;
+    }
+    if (best === undefined) this.heap.add(time, order, item);
+    else best.add(time, order, item);
+  }
+
+  /** The earliest moment, or Infinity. */
+  next(): number {
+    return this.earliest;
+  }
+
+  /** Removes and returns the item of the earliest moment; -1 if there is none. */
+  take(): number {
+    let from: Queue | Heap = this.heap;
+    for (let i = 0; i < QUEUES; i++) {
+      const queue = this.queues[i];
+      if (queue === undefined || queue.firstTime > from.firstTime) continue;
+      if (queue.firstTime === from.firstTime && queue.firstOrder > from.firstOrder) continue;
+      from = queue;
+    }
+    const item = from.take();
+    let earliest = this.heap.firstTime;
+    for (let i = 0; i < QUEUES; i++) {
+      const first = this.queues[i]?.firstTime ?? Number.POSITIVE_INFINITY;
+      if (first < earliest) earliest = first;
+    }
+    this.earliest = earliest;
+    return item;
+  }
+}
+
+/** In order of time as it is filled: a ring over typed arrays. */
+class Queue {
+  private times = new Float64Array(256);
+  private orders = new Float64Array(256);
+  private items = new Int32Array(256);
+  private head = 0;
+  size = 0;
+  /** Moment of the last; -Infinity while it is empty, so that anything fits. */
+  last = Number.NEGATIVE_INFINITY;
+  firstTime = Number.POSITIVE_INFINITY;
+  firstOrder = Number.POSITIVE_INFINITY;
+
+  add(time: number, order: number, item: number): void {
+    if (this.size === this.times.length) this.grow();
+    const at = (this.head + this.size) & (this.times.length - 1);
+    this.times[at] = time;
+    this.orders[at] = order;
+    this.items[at] = item;
+    this.last = time;
+    if (this.size++ === 0) {
+      this.firstTime = time;
+      this.firstOrder = order;
+    }
+  }
+
+  take(): number {
+    if (this.size === 0) return -1;
+    const item = this.items[this.head] ?? -1;
+    this.head = (this.head + 1) & (this.times.length - 1);
+    if (--this.size === 0) {
+      this.last = Number.NEGATIVE_INFINITY;
+      this.firstTime = Number.POSITIVE_INFINITY;
+      this.firstOrder = Number.POSITIVE_INFINITY;
+    } else {
+      this.firstTime = this.times[this.head] ?? 0;
+      this.firstOrder = this.orders[this.head] ?? 0;
+    }
+    return item;
+  }
+
+  private grow(): void {
+    const old = this.times.length;
+    const times = new Float64Array(old * 2);
+    const orders = new Float64Array(old * 2);
+    const items = new Int32Array(old * 2);
+    for (let i = 0; i < this.size; i++) {
+      const at = (this.head + i) & (old - 1);
+      times[i] = this.times[at] ?? 0;
+      orders[i] = this.orders[at] ?? 0;
+      items[i] = this.items[at] ?? 0;
+    }
+    this.times = times;
+    this.orders = orders;
+    this.items = items;
+    this.head = 0;
+  }
+}
+
+/** A binary heap of (moment, order, item) over typed arrays. */
+class Heap {
+  private times = new Float64Array(256);
+  private orders = new Float64Array(256);
+  private items = new Int32Array(256);
+  size = 0;
+
+  get firstTime(): number {
+    return this.size === 0 ? Number.POSITIVE_INFINITY : (this.times[0] ?? 0);
+  }
+
+  get firstOrder(): number {
+    return this.size === 0 ? Number.POSITIVE_INFINITY : (this.orders[0] ?? 0);
+  }
+
+  add(time: number, order: number, item: number): void {
+    if (this.size === this.times.length) this.grow();
+    let i = this.size++;
     while (i > 0) {
       const up = (i - 1) >> 1;
       if (!this.before(time, order, up)) break;
@@ -26,19 +146,13 @@ export class Agenda {
     this.put(i, time, order, item);
   }
 
-  /** The earliest moment, or Infinity. */
-  next(): number {
-    return this.count === 0 ? Number.POSITIVE_INFINITY : (this.times[0] ?? 0);
-  }
-
-  /** Removes and returns the item of the earliest moment; -1 if there is none. */
   take(): number {
-    if (this.count === 0) return -1;
+    if (this.size === 0) return -1;
     const item = this.items[0] ?? -1;
-    const last = --this.count;
+    const last = --this.size;
     if (last > 0) {
       const time = this.times[last] ?? 0;
-      const order = this.order[last] ?? 0;
+      const order = this.orders[last] ?? 0;
       const moved = this.items[last] ?? 0;
       let i = 0;
       for (;;) {
@@ -56,33 +170,33 @@ export class Agenda {
 
   private before(time: number, order: number, at: number): boolean {
     const t = this.times[at] ?? 0;
-    return time < t || (time === t && order < (this.order[at] ?? 0));
+    return time < t || (time === t && order < (this.orders[at] ?? 0));
   }
 
   private less(a: number, b: number): boolean {
-    return this.before(this.times[a] ?? 0, this.order[a] ?? 0, b);
+    return this.before(this.times[a] ?? 0, this.orders[a] ?? 0, b);
   }
 
   private move(from: number, to: number): void {
-    this.put(to, this.times[from] ?? 0, this.order[from] ?? 0, this.items[from] ?? 0);
+    this.put(to, this.times[from] ?? 0, this.orders[from] ?? 0, this.items[from] ?? 0);
   }
 
   private put(at: number, time: number, order: number, item: number): void {
     this.times[at] = time;
-    this.order[at] = order;
+    this.orders[at] = order;
     this.items[at] = item;
   }
 
   private grow(): void {
     const size = this.times.length * 2;
     const times = new Float64Array(size);
-    const order = new Float64Array(size);
+    const orders = new Float64Array(size);
     const items = new Int32Array(size);
     times.set(this.times);
-    order.set(this.order);
+    orders.set(this.orders);
     items.set(this.items);
     this.times = times;
-    this.order = order;
+    this.orders = orders;
     this.items = items;
   }
 }

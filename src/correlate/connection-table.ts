@@ -1,9 +1,11 @@
 import { sameAddress } from '../model/address.js';
 import {
   BY_CONNTRACK,
-  BY_PACKETS,
+  CONNECTION_MOMENTS,
   CONNECTION_WORDS,
   Connection,
+  FREE,
+  Numbers,
   ORIGINAL,
   T_DPORT,
   T_DST,
@@ -11,31 +13,26 @@ import {
   T_SRC,
   TUPLE_WORDS,
 } from './connection.js';
-import { mix, TupleMap } from './tuple-map.js';
-
-const NONE = -1;
-const NO_WORDS = new Uint32Array(8);
+import { FlowTable, isSentBy, NO_NODE, nodeOf, roleOf, slotOf, wordsOf } from './flow-table.js';
+import { SequenceTable } from './sequence-table.js';
 
 /**
- * All connections, found by original tuple, by translated tuple, and by initial sequence number.
- * Several connections in turn may have one key (a tuple is used again): each map leads to the newest,
- * and links lead on to older ones.
+ * All connections, found by the tuples that their packets may carry and by initial sequence number.
+ * Several connections in turn may have one key (a tuple is used again): look-ups give the newest, and
+ * links lead on to older ones.
  */
 export class ConnectionTable {
-  words = new Uint32Array(CONNECTION_WORDS * 1024);
-  private readonly list: (Connection | undefined)[] = [];
+  private readonly numbers = new Numbers();
+  private readonly list: Connection[] = [];
   private readonly free: number[] = [];
   private made = 0;
-  private readonly originals = new TupleMap();
-  private readonly translated = new TupleMap();
-  private readonly sequences = new TupleMap();
-  private olderOriginal = new Int32Array(1024).fill(NONE);
-  /** Two places a connection: its tuple by conntrack, its tuple by packets. */
-  private olderTranslated = new Int32Array(2048).fill(NONE);
-  private inTranslated = new Uint8Array(2048);
-  private olderSequence = new Int32Array(1024).fill(NONE);
-  private sequenceKey = new Uint32Array(1024);
-  private inSequence = new Uint8Array(1024);
+  private readonly flows = new FlowTable();
+  private readonly sequences = new SequenceTable();
+
+  /** Where the connections' tuples lie (see `at`). */
+  get words(): Uint32Array {
+    return this.numbers.words;
+  }
 
   /** Live and closed connections that are still kept. */
   get size(): number {
@@ -53,45 +50,85 @@ export class ConnectionTable {
     family: number,
   ): Connection {
     const slot = this.free.pop() ?? this.list.length;
-    const c = new Connection(slot, this.made++);
-    c.protocol = protocol;
-    c.family = family === 6 ? 6 : 4;
-    this.list[slot] = c;
-    if (slot * CONNECTION_WORDS >= this.words.length) this.grow();
-    const at = slot * CONNECTION_WORDS;
-    this.words.fill(0, at, at + CONNECTION_WORDS);
-    this.write(at + ORIGINAL, words, src, dst, sport, dport);
-    this.olderOriginal[slot] = this.originals.find(words, src, dst, sport, dport, protocol);
-    this.originals.set(words, src, dst, sport, dport, protocol, slot);
-    this.inTranslated[2 * slot] = 0;
-    this.inTranslated[2 * slot + 1] = 0;
-    this.inSequence[slot] = 0;
+    if ((slot + 1) * CONNECTION_WORDS > this.numbers.words.length) this.grow();
+    let c = this.list[slot];
+    if (c === undefined) {
+      c = new Connection(slot, this.numbers);
+      this.list.push(c);
+    }
+    c.begin(this.made++, protocol, family === 6 ? 6 : 4);
+    this.write(slot * CONNECTION_WORDS + ORIGINAL, words, src, dst, sport, dport);
+    this.flows.link(this.numbers.words, nodeOf(slot, 0));
     return c;
   }
 
-  /** Forgets a connection: its slot will be used again. */
+  /** Forgets a connection: its place will be used again. */
   release(c: Connection): void {
     const { slot } = c;
-    this.unlinkOriginal(c);
-    this.unlinkTranslated(c, 0);
-    this.unlinkTranslated(c, 1);
-    this.unlinkSequence(c);
-    this.list[slot] = undefined;
+    const { words } = this.numbers;
+    this.flows.unlink(words, nodeOf(slot, 0));
+    this.flows.unlink(words, nodeOf(slot, 1));
+    this.flows.unlink(words, nodeOf(slot, 2));
+    this.sequences.unlink(slot);
+    c.kind = FREE;
     this.free.push(slot);
   }
 
   get(slot: number): Connection | undefined {
-    return slot < 0 ? undefined : this.list[slot];
+    const c = slot < 0 ? undefined : this.list[slot];
+    return c === undefined || c.kind === FREE ? undefined : c;
   }
 
-  /** Calls `visit` for each connection in the order of slots. */
+  /** Calls `visit` for each connection in the order of places. */
   each(visit: (c: Connection) => void): void {
-    for (const c of this.list) if (c) visit(c);
+    for (const c of this.list) if (c.kind !== FREE) visit(c);
   }
 
   /** Where the connection's tuples start in `words`. */
   at(c: Connection): number {
     return c.slot * CONNECTION_WORDS;
+  }
+
+  /**
+   * The newest node of the packet's pair of endpoints, in either direction; -1 if no connection has it. What
+   * it leads to is asked of `original` and `translation`.
+   */
+  head(
+    words: Uint32Array,
+    src: number,
+    dst: number,
+    sport: number,
+    dport: number,
+    protocol: number,
+  ): number {
+    return this.flows.head(this.numbers.words, words, src, dst, sport, dport, protocol);
+  }
+
+  /** From a node on: the newest connection whose client sent from this address and port, as it sent it. */
+  original(head: number, words: Uint32Array, src: number, sport: number): Connection | undefined {
+    const own = this.numbers.words;
+    for (let node = head; node !== NO_NODE; node = this.flows.next(node)) {
+      if (roleOf(node) === 0 && isSentBy(own, node, words, src, sport)) {
+        return this.list[slotOf(node)];
+      }
+    }
+    return undefined;
+  }
+
+  /** From a node on: the newest connection that is known to be translated to this tuple. */
+  translation(
+    head: number,
+    words: Uint32Array,
+    src: number,
+    sport: number,
+  ): Connection | undefined {
+    const own = this.numbers.words;
+    for (let node = head; node !== NO_NODE; node = this.flows.next(node)) {
+      if (roleOf(node) !== 0 && isSentBy(own, node, words, src, sport)) {
+        return this.list[slotOf(node)];
+      }
+    }
+    return undefined;
   }
 
   /** The newest connection with this original tuple. */
@@ -103,12 +140,17 @@ export class ConnectionTable {
     dport: number,
     protocol: number,
   ): Connection | undefined {
-    return this.get(this.originals.find(words, src, dst, sport, dport, protocol));
+    return this.original(this.head(words, src, dst, sport, dport, protocol), words, src, sport);
   }
 
   /** The next older connection with the same original tuple. */
   older(c: Connection): Connection | undefined {
-    return this.get(this.olderOriginal[c.slot] ?? NONE);
+    const own = this.numbers.words;
+    const at = c.slot * CONNECTION_WORDS + ORIGINAL;
+    const next = this.flows.next(nodeOf(c.slot, 0));
+    return next === NO_NODE
+      ? undefined
+      : this.original(next, own, at + T_SRC, own[at + T_SPORT] ?? 0);
   }
 
   /** The newest connection that is known to be translated to this tuple. */
@@ -120,11 +162,10 @@ export class ConnectionTable {
     dport: number,
     protocol: number,
   ): Connection | undefined {
-    const node = this.translated.find(words, src, dst, sport, dport, protocol);
-    return node < 0 ? undefined : this.list[node >> 1];
+    return this.translation(this.head(words, src, dst, sport, dport, protocol), words, src, sport);
   }
 
-  /** The next older connection translated to the tuple at `words` (see byTranslated). */
+  /** The next older connection translated to the tuple of which the source is given (see byTranslated). */
   olderTranslation(
     c: Connection,
     words: Uint32Array,
@@ -133,10 +174,10 @@ export class ConnectionTable {
     sport: number,
     dport: number,
   ): Connection | undefined {
-    const linked = this.inTranslated[2 * c.slot] === 1;
-    const which = linked && this.hasTuple(c, 0, words, src, dst, sport, dport) ? 0 : 1;
-    const node = this.olderTranslated[2 * c.slot + which] ?? NONE;
-    return node < 0 ? undefined : this.list[node >> 1];
+    const first = nodeOf(c.slot, 1);
+    const linked = this.flows.has(first) && this.hasTuple(c, 0, words, src, dst, sport, dport);
+    const next = this.flows.next(linked ? first : nodeOf(c.slot, 2));
+    return next === NO_NODE ? undefined : this.translation(next, words, src, sport);
   }
 
   /** Sets the tuple that conntrack (`which` 0) or a packet (1) says the connection was translated to. */
@@ -149,71 +190,47 @@ export class ConnectionTable {
     sport: number,
     dport: number,
   ): void {
-    this.unlinkTranslated(c, which);
-    const other = which === 0 ? 1 : 0;
-    const at = this.at(c) + BY_CONNTRACK + which * TUPLE_WORDS;
-    this.write(at, words, src, dst, sport, dport);
+    const { slot } = c;
+    const node = nodeOf(slot, which === 0 ? 1 : 2);
+    const other = nodeOf(slot, which === 0 ? 2 : 1);
+    this.flows.unlink(this.numbers.words, node);
+    this.write(wordsOf(node), words, src, dst, sport, dport);
     // Both sources usually agree: one link is enough, and two would make a loop.
-    if (!this.hasTuple(c, other, words, src, dst, sport, dport)) {
-      this.linkTranslated(c, other);
-      this.linkTranslated(c, which);
-    } else if (this.inTranslated[2 * c.slot + other] !== 1) {
-      this.linkTranslated(c, which);
+    if (!this.hasTuple(c, which === 0 ? 1 : 0, words, src, dst, sport, dport)) {
+      this.linkTranslated(other);
+      this.linkTranslated(node);
+    } else if (!this.flows.has(other)) {
+      this.linkTranslated(node);
     }
   }
 
   /** Takes back what `setTranslated` said. */
   clearTranslated(c: Connection, which: 0 | 1): void {
-    this.unlinkTranslated(c, which);
-    const at = this.at(c) + BY_CONNTRACK + which * TUPLE_WORDS;
-    this.words.fill(0, at, at + TUPLE_WORDS);
-    this.linkTranslated(c, which === 0 ? 1 : 0);
+    const node = nodeOf(c.slot, which === 0 ? 1 : 2);
+    this.flows.unlink(this.numbers.words, node);
+    const at = wordsOf(node);
+    this.numbers.words.fill(0, at, at + TUPLE_WORDS);
+    this.linkTranslated(nodeOf(c.slot, which === 0 ? 2 : 1));
   }
 
-  private linkTranslated(c: Connection, which: 0 | 1): void {
-    const node = 2 * c.slot + which;
-    const w = this.words;
-    const at = this.at(c) + BY_CONNTRACK + which * TUPLE_WORDS;
-    const sport = w[at + T_SPORT] ?? 0;
-    const dport = w[at + T_DPORT] ?? 0;
-    if (this.inTranslated[node] === 1 || (sport === 0 && dport === 0)) return;
-    this.olderTranslated[node] = this.translated.find(
-      w,
-      at + T_SRC,
-      at + T_DST,
-      sport,
-      dport,
-      c.protocol,
-    );
-    this.translated.set(w, at + T_SRC, at + T_DST, sport, dport, c.protocol, node);
-    this.inTranslated[node] = 1;
+  private linkTranslated(node: number): void {
+    const w = this.numbers.words;
+    const at = wordsOf(node);
+    if (this.flows.has(node) || (w[at + T_SPORT] === 0 && w[at + T_DPORT] === 0)) return;
+    this.flows.link(w, node);
   }
 
   /** Makes the connection findable by its initial sequence number (TCP), tag (SCTP) or fingerprint (UDP). */
   setSequence(c: Connection, sequence: number): void {
-    if (this.inSequence[c.slot] === 1) {
-      if (this.sequenceKey[c.slot] === sequence) return;
-      this.unlinkSequence(c);
-    }
-    const key = this.sequenceWords(sequence);
-    this.olderSequence[c.slot] = this.sequences.find(key, 0, 4, 0, 0, c.protocol);
-    this.sequences.set(key, 0, 4, 0, 0, c.protocol, c.slot);
-    this.sequenceKey[c.slot] = sequence;
-    this.inSequence[c.slot] = 1;
+    this.sequences.set(c.slot, sequence, c.protocol);
   }
 
   bySequence(sequence: number, protocol: number): Connection | undefined {
-    return this.get(this.sequences.find(this.sequenceWords(sequence), 0, 4, 0, 0, protocol));
+    return this.get(this.sequences.head(sequence, protocol));
   }
 
   olderBySequence(c: Connection): Connection | undefined {
-    return this.get(this.olderSequence[c.slot] ?? NONE);
-  }
-
-  private sequenceWords(sequence: number): Uint32Array {
-    NO_WORDS[3] = mix(sequence);
-    NO_WORDS[7] = sequence;
-    return NO_WORDS;
+    return this.get(this.sequences.next(c.slot));
   }
 
   private hasTuple(
@@ -226,7 +243,7 @@ export class ConnectionTable {
     dport: number,
   ): boolean {
     const at = this.at(c) + BY_CONNTRACK + which * TUPLE_WORDS;
-    const w = this.words;
+    const w = this.numbers.words;
     if (w[at + T_SPORT] !== sport || w[at + T_DPORT] !== dport) return false;
     return sameAddress(w, at + T_SRC, words, src) && sameAddress(w, at + T_DST, words, dst);
   }
@@ -239,7 +256,7 @@ export class ConnectionTable {
     sport: number,
     dport: number,
   ): void {
-    const w = this.words;
+    const w = this.numbers.words;
     for (let i = 0; i < 4; i++) {
       w[at + T_SRC + i] = words[src + i] ?? 0;
       w[at + T_DST + i] = words[dst + i] ?? 0;
@@ -248,86 +265,14 @@ export class ConnectionTable {
     w[at + T_DPORT] = dport;
   }
 
-  private unlinkOriginal(c: Connection): void {
-    const w = this.words;
-    const at = this.at(c);
-    const src = at + T_SRC;
-    const dst = at + T_DST;
-    const sport = w[at + T_SPORT] ?? 0;
-    const dport = w[at + T_DPORT] ?? 0;
-    const head = this.originals.find(w, src, dst, sport, dport, c.protocol);
-    const older = this.olderOriginal[c.slot] ?? NONE;
-    if (head === c.slot) {
-      if (older < 0) this.originals.delete(w, src, dst, sport, dport, c.protocol);
-      else this.originals.set(w, src, dst, sport, dport, c.protocol, older);
-    } else {
-      skip(this.olderOriginal, head, c.slot, older);
-    }
-    this.olderOriginal[c.slot] = NONE;
-  }
-
-  private unlinkTranslated(c: Connection, which: 0 | 1): void {
-    const node = 2 * c.slot + which;
-    if (this.inTranslated[node] !== 1) return;
-    const w = this.words;
-    const at = this.at(c) + (which === 0 ? BY_CONNTRACK : BY_PACKETS);
-    const src = at + T_SRC;
-    const dst = at + T_DST;
-    const sport = w[at + T_SPORT] ?? 0;
-    const dport = w[at + T_DPORT] ?? 0;
-    const head = this.translated.find(w, src, dst, sport, dport, c.protocol);
-    const older = this.olderTranslated[node] ?? NONE;
-    if (head === node) {
-      if (older < 0) this.translated.delete(w, src, dst, sport, dport, c.protocol);
-      else this.translated.set(w, src, dst, sport, dport, c.protocol, older);
-    } else {
-      skip(this.olderTranslated, head, node, older);
-    }
-    this.olderTranslated[node] = NONE;
-    this.inTranslated[node] = 0;
-  }
-
-  private unlinkSequence(c: Connection): void {
-    if (this.inSequence[c.slot] !== 1) return;
-    const key = this.sequenceWords(this.sequenceKey[c.slot] ?? 0);
-    const head = this.sequences.find(key, 0, 4, 0, 0, c.protocol);
-    const older = this.olderSequence[c.slot] ?? NONE;
-    if (head === c.slot) {
-      if (older < 0) this.sequences.delete(key, 0, 4, 0, 0, c.protocol);
-      else this.sequences.set(key, 0, 4, 0, 0, c.protocol, older);
-    } else {
-      skip(this.olderSequence, head, c.slot, older);
-    }
-    this.olderSequence[c.slot] = NONE;
-    this.inSequence[c.slot] = 0;
-  }
-
   private grow(): void {
-    const slots = (this.words.length / CONNECTION_WORDS) * 2;
-    this.words = enlarge(this.words, new Uint32Array(slots * CONNECTION_WORDS));
-    this.olderOriginal = enlarge(this.olderOriginal, new Int32Array(slots).fill(NONE));
-    this.olderTranslated = enlarge(this.olderTranslated, new Int32Array(slots * 2).fill(NONE));
-    this.inTranslated = enlarge(this.inTranslated, new Uint8Array(slots * 2));
-    this.olderSequence = enlarge(this.olderSequence, new Int32Array(slots).fill(NONE));
-    this.sequenceKey = enlarge(this.sequenceKey, new Uint32Array(slots));
-    this.inSequence = enlarge(this.inSequence, new Uint8Array(slots));
-  }
-}
-
-function enlarge<T extends Uint32Array | Int32Array | Uint8Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
-}
-
-/** Takes `node` out of the chain that starts at `head`. */
-function skip(links: Int32Array, head: number, node: number, older: number): void {
-  let i = head;
-  while (i >= 0) {
-    const next = links[i] ?? NONE;
-    if (next === node) {
-      links[i] = older;
-      return;
-    }
-    i = next;
+    const { numbers } = this;
+    const slots = (numbers.words.length / CONNECTION_WORDS) * 2;
+    const words = new Uint32Array(slots * CONNECTION_WORDS);
+    words.set(numbers.words);
+    numbers.words = words;
+    const moments = new Float64Array(slots * CONNECTION_MOMENTS);
+    moments.set(numbers.moments);
+    numbers.moments = moments;
   }
 }

@@ -7,6 +7,7 @@ export const NEVER = Number.NEGATIVE_INFINITY;
 /** How a connection stands to Services. */
 export const LONE = 0; // a SYN to an address that no Service owns: direct, other, or the far side of a translation
 export const SERVICE = 1; // counted in the summary's `seen`
+export const FREE = 3; // its place may be used again
 export const CLOSED = 2; // its last word is said; kept so that late copies and listings find it
 
 /** What was seen of a connection. */
@@ -44,7 +45,44 @@ export const T_DPORT = 9;
 export const ORIGINAL = 0;
 export const BY_CONNTRACK = ORIGINAL + TUPLE_WORDS;
 export const BY_PACKETS = BY_CONNTRACK + TUPLE_WORDS;
-export const CONNECTION_WORDS = 32;
+/** Beside the tuples: numbers of 32 bits. */
+export const W_PROTOCOL = 30;
+const W_ISN = 31;
+const W_ANSWER_ISN = 32;
+const W_PRINT = 33;
+const W_OLD_PRINT = 34;
+const W_IPID = 35;
+const W_RESOLUTION = 36;
+const W_LATENESS = 37;
+const W_CONNTRACK_RESOLUTION = 38;
+const W_CONNTRACK_ID = 39;
+export const CONNECTION_WORDS = 40;
+
+/** Moments and spans in ns, as doubles. */
+const M_TIME = 0;
+const M_LAST_SENT = 1;
+const M_FIRST_SENT = 2;
+const M_FIRST_POST = 3;
+const M_LAST_POST = 4;
+const M_ANSWER = 5;
+const M_LAST_SEEN = 6;
+const M_END = 7;
+const M_CLOSE_AT = 8;
+const M_WAKE_AT = 9;
+const M_NAT = 10;
+const M_CONNTRACK = 11;
+const M_CONNTRACK_END = 12;
+const M_LAST_ANSWER = 13;
+const M_REFUSED = 14;
+const M_MISSING_SINCE = 15;
+const M_STALE_LOOK = 16;
+export const CONNECTION_MOMENTS = 17;
+
+/** The numbers of all connections, each with a stretch of either array; replaced when they grow. */
+export class Numbers {
+  words = new Uint32Array(CONNECTION_WORDS * 1024);
+  moments = new Float64Array(CONNECTION_MOMENTS * 1024);
+}
 
 /** A connection as another node saw it; moments by that node's clock. */
 export interface FarSight {
@@ -55,42 +93,24 @@ export interface FarSight {
   interfaceOut: number;
 }
 
-/** One connection (a UDP flow, an SCTP association): made once, filled by numbers, described when there is something to say. */
+/**
+ * One connection (a UDP flow, an SCTP association): filled by numbers, described when there is something to
+ * say. Made once for its place in the table and used again for the next one there, so that connections cost
+ * the garbage collector nothing; who holds one after its release holds another connection.
+ */
 export class Connection {
   readonly slot: number;
+  private readonly numbers: Numbers;
   /** Ordinal of its making. */
-  readonly serial: number;
-  kind = LONE;
+  serial = 0;
+  kind = FREE;
   bits = 0;
   family: 4 | 6 = 4;
   protocol = 0;
   zone = -1;
-  /** Best known moment of its first packet, relative ns; NEVER if only an undated listing told of it. */
-  time = NEVER;
-  /** `time` is a multiple of this many ns; the packet passed within [time - lateness, time + resolution). */
-  resolution = 1;
-  lateness = 0;
   timeSource: 'packet' | 'conntrack' | 'listing' = 'packet';
-  isn = 0;
-  answerIsn = 0;
-  /** Fingerprint and identification of the last opening packet (UDP: of the last datagram), and the one before. */
-  print = 0;
-  oldPrint = 0;
-  ipid = 0;
-  /** When the client last sent an opening packet (UDP: a datagram), before and after translation. */
-  lastSent = NEVER;
-  /** The first sight of its opening packet, on the client's side if it was seen there. */
-  firstSent = NEVER;
-  firstPost = NEVER;
-  answerTime = NEVER;
   /** Whether `answerTime` is from the client's side. */
   answeredBefore = false;
-  /** Any sign of life, for idle bounds. */
-  lastSeen = NEVER;
-  endTime = NEVER;
-  /** When its last word is due, once it has ended. */
-  closeAt = Number.POSITIVE_INFINITY;
-  natNs = -1;
   retransmits = 0;
   interfaceIn = 0;
   interfaceOut = 0;
@@ -98,23 +118,11 @@ export class Connection {
   vantage = 0;
   /** What was seen of it at another node, behind its translation. */
   far: FarSight | undefined;
-  lastPost = NEVER;
   /** Whether `interfaceOut` is one that the packet was seen to leave by. */
   leftSeen = false;
-  /** UDP: when it was last answered, and last refused by ICMP. */
-  lastAnswer = NEVER;
-  refusedAt = NEVER;
-  /** UDP: the first datagram since the last translated copy that no such copy followed, and how many did so. */
-  missingSince = NEVER;
+  /** UDP: how many datagrams in a row no translated copy followed. */
   missing = 0;
-  /** UDP: when to look again whether its endpoint is still there. */
-  staleLookAt = NEVER;
-  conntrackId = -1;
-  /** Moment and resolution of conntrack's NEW, to know its copies. */
-  conntrackTime = NEVER;
-  conntrackResolution = 0;
-  /** Moment of conntrack's DESTROY. */
-  conntrackEnd = NEVER;
+  private knowsConntrackId = false;
   /** What the rules and the cluster said of the address when it began. */
   byRules: ServiceEntry | undefined;
   byCluster: ServiceEntry | undefined;
@@ -124,8 +132,6 @@ export class Connection {
   reply: Traffic | undefined;
   /** Endpoints that got earlier transmissions of the same opening packet: `ip:port`. */
   earlier: string[] | undefined;
-  /** When it wants to be looked at again. */
-  wakeAt = Number.POSITIVE_INFINITY;
 
   // What was last judged, to know whether it is worth a description.
   judged: Verdict | undefined;
@@ -141,8 +147,231 @@ export class Connection {
   saidReason: Reason | undefined;
   saidOutcome: Outcome = 'open';
 
-  constructor(slot: number, serial: number) {
+  constructor(slot: number, numbers: Numbers) {
     this.slot = slot;
+    this.numbers = numbers;
+  }
+
+  /** Makes it a new connection of which nothing is known; its words and moments are the table's to set. */
+  begin(serial: number, protocol: number, family: 4 | 6): void {
     this.serial = serial;
+    this.kind = LONE;
+    this.bits = 0;
+    this.family = family;
+    this.protocol = protocol;
+    this.zone = -1;
+    this.timeSource = 'packet';
+    this.answeredBefore = false;
+    this.retransmits = 0;
+    this.interfaceIn = 0;
+    this.interfaceOut = 0;
+    this.vantage = 0;
+    this.far = undefined;
+    this.leftSeen = false;
+    this.missing = 0;
+    this.knowsConntrackId = false;
+    this.byRules = undefined;
+    this.byCluster = undefined;
+    this.byAddress = undefined;
+    this.original = undefined;
+    this.reply = undefined;
+    this.earlier = undefined;
+    this.judged = undefined;
+    this.judgedReason = undefined;
+    this.judgedOutcome = 'open';
+    this.judgedMark = 0;
+    this.judgedRules = undefined;
+    this.id = undefined;
+    this.said = '';
+    this.saidVerdict = undefined;
+    this.saidReason = undefined;
+    this.saidOutcome = 'open';
+    const { words, moments } = this.numbers;
+    const w = this.slot * CONNECTION_WORDS;
+    for (let i = 0; i < CONNECTION_WORDS; i++) words[w + i] = 0;
+    words[w + W_PROTOCOL] = protocol;
+    words[w + W_RESOLUTION] = 1;
+    const m = this.slot * CONNECTION_MOMENTS;
+    for (let i = 0; i < CONNECTION_MOMENTS; i++) moments[m + i] = NEVER;
+    moments[m + M_CLOSE_AT] = Number.POSITIVE_INFINITY;
+    moments[m + M_WAKE_AT] = Number.POSITIVE_INFINITY;
+    moments[m + M_NAT] = -1;
+  }
+
+  /** Negative if unknown. */
+  get conntrackId(): number {
+    return this.knowsConntrackId
+      ? (this.numbers.words[this.slot * CONNECTION_WORDS + W_CONNTRACK_ID] ?? 0)
+      : -1;
+  }
+  set conntrackId(to: number) {
+    this.knowsConntrackId = to >= 0;
+    this.numbers.words[this.slot * CONNECTION_WORDS + W_CONNTRACK_ID] = to;
+  }
+
+  /** Best known moment of its first packet, relative ns; NEVER if only an undated listing told of it. */
+  get time(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_TIME] ?? 0;
+  }
+  set time(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_TIME] = to;
+  }
+  /** `time` is a multiple of this many ns; the packet passed within [time - lateness, time + resolution). */
+  get resolution(): number {
+    return this.numbers.words[this.slot * CONNECTION_WORDS + W_RESOLUTION] ?? 0;
+  }
+  set resolution(to: number) {
+    this.numbers.words[this.slot * CONNECTION_WORDS + W_RESOLUTION] = to;
+  }
+  get lateness(): number {
+    return this.numbers.words[this.slot * CONNECTION_WORDS + W_LATENESS] ?? 0;
+  }
+  set lateness(to: number) {
+    this.numbers.words[this.slot * CONNECTION_WORDS + W_LATENESS] = to;
+  }
+  get isn(): number {
+    return this.numbers.words[this.slot * CONNECTION_WORDS + W_ISN] ?? 0;
+  }
+  set isn(to: number) {
+    this.numbers.words[this.slot * CONNECTION_WORDS + W_ISN] = to;
+  }
+  get answerIsn(): number {
+    return this.numbers.words[this.slot * CONNECTION_WORDS + W_ANSWER_ISN] ?? 0;
+  }
+  set answerIsn(to: number) {
+    this.numbers.words[this.slot * CONNECTION_WORDS + W_ANSWER_ISN] = to;
+  }
+  /** Fingerprint and identification of the last opening packet (UDP: of the last datagram), and the one before. */
+  get print(): number {
+    return this.numbers.words[this.slot * CONNECTION_WORDS + W_PRINT] ?? 0;
+  }
+  set print(to: number) {
+    this.numbers.words[this.slot * CONNECTION_WORDS + W_PRINT] = to;
+  }
+  get oldPrint(): number {
+    return this.numbers.words[this.slot * CONNECTION_WORDS + W_OLD_PRINT] ?? 0;
+  }
+  set oldPrint(to: number) {
+    this.numbers.words[this.slot * CONNECTION_WORDS + W_OLD_PRINT] = to;
+  }
+  get ipid(): number {
+    return this.numbers.words[this.slot * CONNECTION_WORDS + W_IPID] ?? 0;
+  }
+  set ipid(to: number) {
+    this.numbers.words[this.slot * CONNECTION_WORDS + W_IPID] = to;
+  }
+  /** When the client last sent an opening packet (UDP: a datagram), before and after translation. */
+  get lastSent(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_LAST_SENT] ?? 0;
+  }
+  set lastSent(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_LAST_SENT] = to;
+  }
+  /** The first sight of its opening packet, on the client's side if it was seen there. */
+  get firstSent(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_FIRST_SENT] ?? 0;
+  }
+  set firstSent(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_FIRST_SENT] = to;
+  }
+  /** The first and the last sight of it translated. */
+  get firstPost(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_FIRST_POST] ?? 0;
+  }
+  set firstPost(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_FIRST_POST] = to;
+  }
+  get lastPost(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_LAST_POST] ?? 0;
+  }
+  set lastPost(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_LAST_POST] = to;
+  }
+  get answerTime(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_ANSWER] ?? 0;
+  }
+  set answerTime(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_ANSWER] = to;
+  }
+  /** Any sign of life, for idle bounds. */
+  get lastSeen(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_LAST_SEEN] ?? 0;
+  }
+  set lastSeen(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_LAST_SEEN] = to;
+  }
+  get endTime(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_END] ?? 0;
+  }
+  set endTime(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_END] = to;
+  }
+  /** When its last word is due, once it has ended. */
+  get closeAt(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_CLOSE_AT] ?? 0;
+  }
+  set closeAt(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_CLOSE_AT] = to;
+  }
+  /** When it wants to be looked at again. */
+  get wakeAt(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_WAKE_AT] ?? 0;
+  }
+  set wakeAt(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_WAKE_AT] = to;
+  }
+  /** First sight before translation to first sight after; negative if unknown. */
+  get natNs(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_NAT] ?? 0;
+  }
+  set natNs(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_NAT] = to;
+  }
+  /** UDP: when it was last answered, and last refused by ICMP. */
+  get lastAnswer(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_LAST_ANSWER] ?? 0;
+  }
+  set lastAnswer(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_LAST_ANSWER] = to;
+  }
+  get refusedAt(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_REFUSED] ?? 0;
+  }
+  set refusedAt(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_REFUSED] = to;
+  }
+  /** UDP: the first datagram since the last translated copy that no such copy followed. */
+  get missingSince(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_MISSING_SINCE] ?? 0;
+  }
+  set missingSince(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_MISSING_SINCE] = to;
+  }
+  /** UDP: when to look again whether its endpoint is still there. */
+  get staleLookAt(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_STALE_LOOK] ?? 0;
+  }
+  set staleLookAt(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_STALE_LOOK] = to;
+  }
+  /** Moment and resolution of conntrack's NEW, to know its copies. */
+  get conntrackTime(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_CONNTRACK] ?? 0;
+  }
+  set conntrackTime(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_CONNTRACK] = to;
+  }
+  get conntrackResolution(): number {
+    return this.numbers.words[this.slot * CONNECTION_WORDS + W_CONNTRACK_RESOLUTION] ?? 0;
+  }
+  set conntrackResolution(to: number) {
+    this.numbers.words[this.slot * CONNECTION_WORDS + W_CONNTRACK_RESOLUTION] = to;
+  }
+  /** Moment of conntrack's DESTROY. */
+  get conntrackEnd(): number {
+    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_CONNTRACK_END] ?? 0;
+  }
+  set conntrackEnd(to: number) {
+    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_CONNTRACK_END] = to;
   }
 }

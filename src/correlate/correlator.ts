@@ -137,8 +137,8 @@ export class Correlator {
   private summary(packetsSeen: number): Summary {
     const { state } = this;
     const { attributed, unattributed, conflict } = state.verdicts;
-    const sorted = (m: Map<string, number>): Record<string, number> =>
-      Object.fromEntries([...m].sort(([a], [b]) => compare(a, b)));
+    const sorted = (all: Iterable<[string, number]>): Record<string, number> =>
+      Object.fromEntries([...all].filter(([, n]) => n > 0).sort(([a], [b]) => compare(a, b)));
     return {
       connections: {
         seen: state.seen,
@@ -147,7 +147,7 @@ export class Correlator {
         conflict,
         pending: this.pending,
         reasons: sorted(state.reasons),
-        outcomes: sorted(state.outcomes),
+        outcomes: sorted(Object.entries(state.outcomes)),
       },
       packets: { seen: packetsSeen, dropped: state.dropped },
       losses: state.losses,

@@ -10,6 +10,8 @@ import {
   NEVER,
   ORIGINAL,
   SAW_ANSWER,
+  SAW_FIN_ORIGINAL,
+  SAW_FIN_REPLY,
   SAW_POST,
   SAW_PRE,
   SAY_DUE,
@@ -26,12 +28,14 @@ import { count, LIMITS, type State } from './state.js';
 import { mix } from './tuple-map.js';
 import { type Judgement, judge, outcomeOf } from './verdict.js';
 
+const BOTH_FINS = SAW_FIN_ORIGINAL | SAW_FIN_REPLY;
+
 /** Counts a connection as seen, from now on to be said. */
 export function admit(state: State, c: Connection): void {
   if (c.kind === SERVICE) return;
   c.kind = SERVICE;
   state.seen++;
-  count(state.outcomes, 'open', 1);
+  state.outcomes.open++;
   const w = state.table.words;
   const at = state.table.at(c) + ORIGINAL;
   const port = w[at + T_DPORT] ?? 0;
@@ -43,16 +47,13 @@ export function admit(state: State, c: Connection): void {
 
 /** Asks the rules and the cluster, as the connection's node has them, whose address it was sent to. */
 function lookUp(state: State, c: Connection): void {
-  const { byRules, byCluster } = state.vantageOf(c);
   const w = state.table.words;
-  const dst = state.table.at(c) + ORIGINAL + T_DST;
-  const port = w[dst - T_DST + T_DPORT] ?? 0;
-  c.byRules = byRules.find(w, dst, port, c.protocol);
-  c.byCluster = byCluster.find(w, dst, port, c.protocol);
-  c.byAddress =
-    c.byRules === undefined && c.byCluster === undefined
-      ? (byRules.atAddress(w, dst) ?? byCluster.atAddress(w, dst))
-      : undefined;
+  const at = state.table.at(c) + ORIGINAL;
+  const { destinations } = state.vantageOf(c);
+  const known = destinations.find(w, at + T_DST, w[at + T_DPORT] ?? 0, c.protocol);
+  c.byRules = known.byRules;
+  c.byCluster = known.byCluster;
+  c.byAddress = known.byAddress;
 }
 
 /** Conntrack of this node translated it: its rules are the ones that count. */
@@ -98,13 +99,7 @@ export function isService(
   port: number,
   protocol: number,
 ): boolean {
-  const { byRules, byCluster } = state.at;
-  return (
-    byRules.find(words, dst, port, protocol) !== undefined ||
-    byCluster.find(words, dst, port, protocol) !== undefined ||
-    byRules.atAddress(words, dst) !== undefined ||
-    byCluster.atAddress(words, dst) !== undefined
-  );
+  return state.at.destinations.find(words, dst, port, protocol).isService;
 }
 
 /** Says what is known of a connection, if it is new: to be called when something that matters has changed. */
@@ -112,8 +107,8 @@ export function say(state: State, c: Connection): void {
   if (c.kind !== SERVICE) return;
   const j = judge(state, c);
   if (j.outcome !== c.saidOutcome) {
-    count(state.outcomes, c.saidOutcome, -1);
-    count(state.outcomes, j.outcome, 1);
+    state.outcomes[c.saidOutcome]--;
+    state.outcomes[j.outcome]++;
     c.saidOutcome = j.outcome;
   }
   if (j.verdict === undefined) return;
@@ -162,6 +157,11 @@ export function say(state: State, c: Connection): void {
  */
 export function saySoon(state: State, c: Connection): void {
   if (c.kind !== SERVICE) return;
+  if (!state.describes) {
+    // Counts only: nobody sees a word that is taken back.
+    say(state, c);
+    return;
+  }
   c.bits |= SAY_DUE;
   state.wake(c, state.now + LIMITS.SAY_NS);
 }
@@ -225,7 +225,7 @@ export function end(state: State, c: Connection, time: number): void {
 }
 
 function linger(state: State, c: Connection): void {
-  const at = state.now + LIMITS.LINGER_NS;
+  const at = state.now + (isOver(state, c) ? LIMITS.OVER_NS : LIMITS.LINGER_NS);
   if (at < c.closeAt) c.closeAt = at;
   state.wake(c, c.closeAt);
 }
@@ -359,11 +359,18 @@ export function close(state: State, c: Connection): void {
     state.out.push({ type: 'close', attribution: describe(state, c, judge(state, c)) });
   }
   c.kind = CLOSED;
-  const keep =
-    state.hasConntrack && (c.bits & CT_ENDED) === 0
-      ? LIMITS.KEEP_WITH_CONNTRACK_NS
-      : LIMITS.KEEP_NS;
-  reschedule(state, c, state.now + keep);
+  reschedule(state, c, state.now + keepNs(state, c));
+}
+
+/** How long a connection is kept after its last word, so that what still comes of it finds it. */
+function keepNs(state: State, c: Connection): number {
+  if (!state.hasConntrack) return isOver(state, c) ? LIMITS.OVER_NS : LIMITS.KEEP_NS;
+  return (c.bits & CT_ENDED) === 0 ? LIMITS.KEEP_WITH_CONNTRACK_NS : LIMITS.KEEP_NS;
+}
+
+/** Both sides have closed, and only packets, in order of time, can tell more: copies of what was seen. */
+function isOver(state: State, c: Connection): boolean {
+  return (c.bits & BOTH_FINS) === BOTH_FINS && state.packetsOnly;
 }
 
 /** Whether an undated listing has an entry of a connection's tuple. */

@@ -32,6 +32,7 @@ import { answersTo, answerTwin } from './pairing.js';
 import {
   byOriginalReversed,
   byTranslatedReversed,
+  headOf,
   olderTranslationReversed,
 } from './row-tuples.js';
 import { LIMITS, type State } from './state.js';
@@ -47,10 +48,11 @@ export function onAnswer(
   protocol: number,
   isn: number,
 ): void {
+  const head = headOf(state, row, at, protocol);
   // Whose number it answers is certain; an entry of which no packet was seen yet may be its tuple's next use.
   for (const certain of [true, false]) {
     for (
-      let c = byOriginalReversed(state, row, at, protocol);
+      let c = byOriginalReversed(state, head, row, at);
       c !== undefined;
       c = state.table.older(c)
     ) {
@@ -60,7 +62,7 @@ export function onAnswer(
       return;
     }
     for (
-      let c = byTranslatedReversed(state, row, at, protocol);
+      let c = byTranslatedReversed(state, head, row, at);
       c !== undefined;
       c = olderTranslationReversed(state, c, row, at)
     ) {

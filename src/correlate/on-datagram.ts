@@ -41,6 +41,7 @@ import {
   byTranslated,
   byTranslatedReversed,
   formatEndpointOf,
+  headOf,
 } from './row-tuples.js';
 import { watchForStale } from './stale.js';
 import type { State } from './state.js';
@@ -49,21 +50,22 @@ import { CLOCK_SLACK_NS } from './windows.js';
 
 /** A UDP datagram in either direction, on either side. */
 export function onDatagram(state: State, row: Uint32Array, at: number, time: number): void {
-  const newest = byOriginal(state, row, at, UDP);
+  const head = headOf(state, row, at, UDP);
+  const newest = byOriginal(state, head, row, at);
   if (newest !== undefined && flows(state, newest, time)) {
     watchForStale(state, newest, time);
     datagramSent(state, vanished(state, newest, time) ?? newest, row, at, time);
     return;
   }
-  const after = byTranslated(state, row, at, UDP);
+  const after = byTranslated(state, head, row, at);
   if (after !== undefined && flows(state, after, time)) {
     if ((after.bits & PK_CLAIM) === 0 || time >= after.lastPost) claim(state, after, row, at, time);
     return;
   }
-  let c = byOriginalReversed(state, row, at, UDP);
+  let c = byOriginalReversed(state, head, row, at);
   let before = true;
   if (c === undefined || !flows(state, c, time)) {
-    c = byTranslatedReversed(state, row, at, UDP);
+    c = byTranslatedReversed(state, head, row, at);
     before = false;
   }
   if (c !== undefined && flows(state, c, time)) {

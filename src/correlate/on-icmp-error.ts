@@ -16,7 +16,7 @@ import {
 } from './connection.js';
 import { end, say } from './lifecycle.js';
 import { openAgain } from './on-datagram.js';
-import { belongsTo } from './row-tuples.js';
+import { belonging, belongsTo } from './row-tuples.js';
 import type { State } from './state.js';
 
 /** An ICMP error quotes the packet that it is about: the outcome of that packet's connection. */
@@ -27,9 +27,8 @@ export function onIcmpError(
   time: number,
   protocol: number,
 ): void {
-  const found = belongsTo(state, row, at, time, protocol);
-  if (found === undefined || found.c.kind === CLOSED || !found.fromClient) return;
-  let { c } = found;
+  let c = belongsTo(state, row, at, time, protocol);
+  if (c === undefined || c.kind === CLOSED || !belonging.fromClient) return;
   const flags = row[at + P_FLAGS] ?? 0;
   const meaning = icmpMeaning(row[at + P_FAMILY] ?? 4, flags >> 8, flags & 255);
   if (meaning === undefined) return;

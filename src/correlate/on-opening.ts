@@ -27,7 +27,7 @@ import {
 } from './connection.js';
 import { admit, isService, listingHas, supersede } from './lifecycle.js';
 import { findTwin } from './pairing.js';
-import { byOriginal, byTranslated, olderTranslation } from './row-tuples.js';
+import { byOriginal, byTranslated, headOf, olderTranslation } from './row-tuples.js';
 import { LIMITS, type State } from './state.js';
 import { CLOCK_SLACK_NS, RESEND_NS } from './windows.js';
 
@@ -40,7 +40,8 @@ export function onOpening(
   protocol: number,
 ): void {
   const isn = row[at + P_SEQ] ?? 0;
-  const newest = byOriginal(state, row, at, protocol);
+  const head = headOf(state, row, at, protocol);
+  const newest = byOriginal(state, head, row, at);
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
     if ((c.bits & HAS_ISN) !== 0 && c.isn === isn && plausible(c, time)) {
       sawBefore(c, row, at, time);
@@ -49,7 +50,7 @@ export function onOpening(
     }
   }
   for (
-    let c = byTranslated(state, row, at, protocol);
+    let c = byTranslated(state, head, row, at);
     c !== undefined;
     c = olderTranslation(state, c, row, at)
   ) {
@@ -69,7 +70,7 @@ export function onOpening(
     return;
   }
   for (
-    let c = byTranslated(state, row, at, protocol);
+    let c = byTranslated(state, head, row, at);
     c !== undefined;
     c = olderTranslation(state, c, row, at)
   ) {

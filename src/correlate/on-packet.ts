@@ -32,7 +32,7 @@ import { onAnswer } from './on-answer.js';
 import { onDatagram } from './on-datagram.js';
 import { onIcmpError } from './on-icmp-error.js';
 import { onOpening } from './on-opening.js';
-import { belongsTo } from './row-tuples.js';
+import { belonging, belongsTo } from './row-tuples.js';
 import type { State } from './state.js';
 
 /** Takes one packet row. `at` is the offset of its first word. */
@@ -66,9 +66,9 @@ export function onPacket(state: State, row: Uint32Array, at: number): void {
 }
 
 function onReset(state: State, row: Uint32Array, at: number, time: number, protocol: number): void {
-  const found = belongsTo(state, row, at, time, protocol);
-  if (found === undefined || found.c.kind === CLOSED) return;
-  const { c, fromClient } = found;
+  const c = belongsTo(state, row, at, time, protocol);
+  if (c === undefined || c.kind === CLOSED) return;
+  const { fromClient } = belonging;
   if (time > c.lastSeen) c.lastSeen = time;
   if ((c.bits & SAW_ANSWER) !== 0) c.bits |= SAW_RESET;
   else if (fromClient) c.bits |= SAW_RESET;
@@ -84,9 +84,9 @@ function onFinish(
   time: number,
   protocol: number,
 ): void {
-  const found = belongsTo(state, row, at, time, protocol);
-  if (found === undefined || found.c.kind === CLOSED) return;
-  const { c, fromClient } = found;
+  const c = belongsTo(state, row, at, time, protocol);
+  if (c === undefined || c.kind === CLOSED) return;
+  const { fromClient } = belonging;
   if (time > c.lastSeen) c.lastSeen = time;
   const had = c.bits & SAW_ANSWER;
   // Whoever closes in order had been answered, even if the answer itself was not seen.

@@ -4,8 +4,9 @@ import type { Connection } from './connection.js';
 import type { State } from './state.js';
 import { CLOCK_SLACK_NS } from './windows.js';
 
-export function byOriginal(state: State, row: Uint32Array, at: number, protocol: number) {
-  return state.table.byOriginal(
+/** The newest node of a packet's pair of endpoints, whoever sent it: what all look-ups below start from. */
+export function headOf(state: State, row: Uint32Array, at: number, protocol: number): number {
+  return state.table.head(
     row,
     at + P_SRC,
     at + P_DST,
@@ -15,37 +16,20 @@ export function byOriginal(state: State, row: Uint32Array, at: number, protocol:
   );
 }
 
-export function byOriginalReversed(state: State, row: Uint32Array, at: number, protocol: number) {
-  return state.table.byOriginal(
-    row,
-    at + P_DST,
-    at + P_SRC,
-    row[at + P_DPORT] ?? 0,
-    row[at + P_SPORT] ?? 0,
-    protocol,
-  );
+export function byOriginal(state: State, head: number, row: Uint32Array, at: number) {
+  return state.table.original(head, row, at + P_SRC, row[at + P_SPORT] ?? 0);
 }
 
-export function byTranslated(state: State, row: Uint32Array, at: number, protocol: number) {
-  return state.table.byTranslated(
-    row,
-    at + P_SRC,
-    at + P_DST,
-    row[at + P_SPORT] ?? 0,
-    row[at + P_DPORT] ?? 0,
-    protocol,
-  );
+export function byOriginalReversed(state: State, head: number, row: Uint32Array, at: number) {
+  return state.table.original(head, row, at + P_DST, row[at + P_DPORT] ?? 0);
 }
 
-export function byTranslatedReversed(state: State, row: Uint32Array, at: number, protocol: number) {
-  return state.table.byTranslated(
-    row,
-    at + P_DST,
-    at + P_SRC,
-    row[at + P_DPORT] ?? 0,
-    row[at + P_SPORT] ?? 0,
-    protocol,
-  );
+export function byTranslated(state: State, head: number, row: Uint32Array, at: number) {
+  return state.table.translation(head, row, at + P_SRC, row[at + P_SPORT] ?? 0);
+}
+
+export function byTranslatedReversed(state: State, head: number, row: Uint32Array, at: number) {
+  return state.table.translation(head, row, at + P_DST, row[at + P_DPORT] ?? 0);
 }
 
 export function olderTranslation(state: State, c: Connection, row: Uint32Array, at: number) {
@@ -75,39 +59,46 @@ export function olderTranslationReversed(
   );
 }
 
-/** The connection in force of any of the four tuples that a later packet may carry, and whether the client sent it. */
+/** What `belongsTo` found out about its last connection. */
+export const belonging = { fromClient: false };
+
+/**
+ * The connection in force of any of the four tuples that a later packet may carry; `belonging` says
+ * whether the client sent it.
+ */
 export function belongsTo(
   state: State,
   row: Uint32Array,
   at: number,
   time: number,
   protocol: number,
-): { c: Connection; fromClient: boolean } | undefined {
-  const older = (c: Connection): Connection | undefined => state.table.older(c);
-  let c =
-    inForce(byOriginal(state, row, at, protocol), time, older) ??
-    inForce(byTranslated(state, row, at, protocol), time, (it) =>
-      olderTranslation(state, it, row, at),
-    );
-  if (c !== undefined) return { c, fromClient: true };
-  c =
-    inForce(byOriginalReversed(state, row, at, protocol), time, older) ??
-    inForce(byTranslatedReversed(state, row, at, protocol), time, (it) =>
-      olderTranslationReversed(state, it, row, at),
-    );
-  return c === undefined ? undefined : { c, fromClient: false };
-}
-
-/** The newest that had begun by then: conntrack may have told already of a tuple's next use. */
-function inForce(
-  newest: Connection | undefined,
-  time: number,
-  older: (c: Connection) => Connection | undefined,
 ): Connection | undefined {
-  for (let c = newest; c !== undefined; c = older(c)) {
-    if (c.time <= time + CLOCK_SLACK_NS) return c;
+  const { table } = state;
+  const head = headOf(state, row, at, protocol);
+  if (head < 0) return undefined;
+  let newest = byOriginal(state, head, row, at);
+  belonging.fromClient = true;
+  for (let c = newest; c !== undefined; c = table.older(c)) if (isOpenBy(c, time)) return c;
+  if (newest !== undefined) return newest;
+  newest = byTranslated(state, head, row, at);
+  for (let c = newest; c !== undefined; c = olderTranslation(state, c, row, at)) {
+    if (isOpenBy(c, time)) return c;
+  }
+  if (newest !== undefined) return newest;
+  belonging.fromClient = false;
+  newest = byOriginalReversed(state, head, row, at);
+  for (let c = newest; c !== undefined; c = table.older(c)) if (isOpenBy(c, time)) return c;
+  if (newest !== undefined) return newest;
+  newest = byTranslatedReversed(state, head, row, at);
+  for (let c = newest; c !== undefined; c = olderTranslationReversed(state, c, row, at)) {
+    if (isOpenBy(c, time)) return c;
   }
   return newest;
+}
+
+/** Whether it had begun by then: conntrack may have told already of a tuple's next use. */
+function isOpenBy(c: Connection, time: number): boolean {
+  return c.time <= time + CLOCK_SLACK_NS;
 }
 
 export function formatEndpointOf(row: Uint32Array, at: number, family: number): string {

@@ -1,4 +1,4 @@
-import type { OutputEvent, Reason, Verdict } from '../model/attribution.js';
+import type { Outcome, OutputEvent, Reason, Verdict } from '../model/attribution.js';
 import type { Loss, Notice } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
 import { NANOS_PER_SECOND } from '../model/time.js';
@@ -20,6 +20,8 @@ export interface CorrelatorOptions {
   readonly node?: string;
   /** The events are of several nodes: say of each connection which one translated it. */
   readonly severalNodes?: boolean;
+  /** Conntrack will say nothing, and packets come in the order of their times by one clock. */
+  readonly packetsOnly?: boolean;
   /** The second from which moments are counted: near the first event. */
   readonly baseSeconds: number;
   /** How long a connection may wait for evidence before it is said with what is known. */
@@ -37,6 +39,8 @@ export interface CorrelatorOptions {
 
 /** Late copies and events of a connection that has ended may still come for this long. */
 const LINGER_NS = 2 * SECOND;
+/** The same where both sides have closed, conntrack is silent and packets come in the order of their times. */
+const OVER_NS = 50_000_000;
 /** Copies of one packet on one machine, and conntrack's event about it, come within this time. */
 const SAY_NS = 2_000_000;
 /** An entry stays in conntrack this long after a TCP connection's end (TIME_WAIT, 120 s), so its listing must find us. */
@@ -58,6 +62,7 @@ const DEFAULT_UDP_ANSWERED_IDLE_NS = 120 * SECOND;
 
 export const LIMITS = {
   LINGER_NS,
+  OVER_NS,
   SAY_NS,
   KEEP_WITH_CONNTRACK_NS,
   KEEP_NS,
@@ -88,6 +93,7 @@ export class State {
   readonly saysDirect: boolean;
 
   readonly severalNodes: boolean;
+  readonly packetsOnly: boolean;
 
   /** The nodes whose events were taken; the first is that of events that name none. */
   readonly vantages: Vantage[];
@@ -116,7 +122,14 @@ export class State {
   seen = 0;
   readonly verdicts: Record<Verdict, number> = { attributed: 0, unattributed: 0, conflict: 0 };
   readonly reasons = new Map<Reason, number>();
-  readonly outcomes = new Map<string, number>();
+  readonly outcomes: Record<Outcome, number> = {
+    established: 0,
+    refused: 0,
+    reset: 0,
+    unanswered: 0,
+    rejected: 0,
+    open: 0,
+  };
   /** A conntrack listing without a time. */
   readonly listing = new UndatedListing();
   /** Entries that were open before we looked: tuple -> 1. */
@@ -141,6 +154,7 @@ export class State {
     this.describes = options.describes ?? true;
     this.saysDirect = options.saysDirect ?? false;
     this.severalNodes = options.severalNodes ?? false;
+    this.packetsOnly = options.packetsOnly ?? false;
     this.at = new Vantage(options.node ?? '');
     this.vantages = [this.at];
   }

@@ -1,4 +1,5 @@
 import type { ServiceEntry } from '../model/services.js';
+import { Destinations } from './destinations.js';
 import { ServiceIndex } from './service-index.js';
 
 /**
@@ -12,10 +13,24 @@ export class Vantage {
   readonly rules = new Map<string, readonly ServiceEntry[]>();
   addresses: readonly string[] = [];
   /** Service addresses by the rules in force now, and by the cluster's objects. */
-  byRules = new ServiceIndex([], []);
-  byCluster = new ServiceIndex([], []);
+  private rulesIndex = new ServiceIndex([], []);
+  private clusterIndex = new ServiceIndex([], []);
+  destinations = new Destinations(this.rulesIndex, this.clusterIndex);
 
   constructor(name: string) {
     this.name = name;
+  }
+
+  get byRules(): ServiceIndex {
+    return this.rulesIndex;
+  }
+  set byRules(index: ServiceIndex) {
+    this.rulesIndex = index;
+    this.destinations = new Destinations(index, this.clusterIndex);
+  }
+
+  set byCluster(index: ServiceIndex) {
+    this.clusterIndex = index;
+    this.destinations = new Destinations(this.rulesIndex, index);
   }
 }

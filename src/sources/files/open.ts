@@ -83,6 +83,8 @@ export interface ReplayInputs {
   readonly hasEvidence: boolean;
   /** The earliest time of the first things in each input; `undefined` if nothing has a time. */
   readonly firstTime?: Nanos;
+  /** There is something of conntrack. */
+  readonly hasConntrack: boolean;
   /** The nodes that captures and conntrack are from; `''` stands for those of which no node is known. */
   readonly nodes: readonly string[];
   /** What each dump of iptables' rules counted, also of those that say nothing else that is new. */
@@ -169,6 +171,7 @@ class Opening {
         ({ kind, file }) => isEvidence(kind) || (kind === 'empty' && file.named),
       ),
       ...(firstTime === undefined ? {} : { firstTime }),
+      hasConntrack: this.of('conntrack-xml', 'conntrack-text').length > 0,
       nodes: this.nodes,
       countedRules,
       totalBytes,
