@@ -25,7 +25,8 @@ it("kubectl's pretty-printed JSON of more than two read buffers says what the co
     const pretty = await replay([...others, file]);
     expect(pretty.code).toBe(0);
     expect(pretty.stdout).toBe(compact.stdout);
-    expect(pretty.lines[0]?.backend?.pod?.name).toBeDefined();
+    const told = pretty.lines.find(({ type }) => type === 'attribution');
+    expect(told?.backend?.pod?.name).toBeDefined();
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
