@@ -9,7 +9,7 @@ export interface Stamp {
 }
 
 const LAST_SECOND = 0xffff_ffff;
-/** Up to so many units a second twice their number still fits into 31 bits, as the division below needs. */
+/** Up to so many units a second their number fits into 31 bits, as the division below needs. */
 const MAX_FAST_UNITS = NANOS_PER_SECOND;
 /** From here on seconds do not fit into 32 bits. */
 const FAR = 0x1_0000_0000;
@@ -47,18 +47,16 @@ export class TimeScale {
     let seconds: number;
     let nanoseconds: number;
     const units = this.fastUnits;
-    // Off by one at most: where the sum is rounded, it is by no more than 2^-52 of itself.
+    // Right or one too much: the sum is rounded by less than a second, and whole seconds are not rounded
+    // at all (5^9 times 32 bits fit into a double), so no sum is rounded to below one.
     const about = units === 0 ? FAR : Math.floor((high * 0x1_0000_0000 + low) / units);
     if (about < FAR) {
-      // What is left lies between -units and 2 * units: its lower 32 bits are all of it.
+      // What is left lies between -units and units: its lower 32 bits are all of it.
       let rest = (low - Math.imul(about, units)) | 0;
       seconds = about;
       if (rest < 0) {
         rest += units;
         seconds--;
-      } else if (rest >= units) {
-        rest -= units;
-        seconds++;
       }
       nanoseconds = rest * this.nanosPerUnit;
     } else {

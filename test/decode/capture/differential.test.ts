@@ -361,16 +361,17 @@ function pcapngFile(dice: Dice): Uint8Array {
   for (let sections = 1 + dice.below(3); sections > 0; sections--) {
     file.section({ little: dice.chance(0.6), version: [1, dice.one([0, 2])] });
     const links: number[] = [];
+    const units: bigint[] = [];
     for (let count = 1 + dice.below(3); count > 0; count--) {
       const linkType = dice.one(LINK_TYPES);
+      const tsresol = dice.one([0, 3, 6, 9, 9, 9, 12, 0x94, 0xbf, dice.below(256)]);
       links.push(linkType);
+      units.push(tsresol > 0x7f ? 2n ** BigInt(tsresol & 0x7f) : 10n ** BigInt(tsresol));
       file.interface({
         linkType,
         snapLength: dice.one([0, 64, 262_144]),
         ...(dice.chance(0.7) && { name: dice.one(['eth0', 'any', 'veth1\0', 'cni0']) }),
-        ...(dice.chance(0.7) && {
-          tsresol: dice.one([0, 3, 6, 9, 9, 9, 12, 0x94, 0xbf, dice.below(256)]),
-        }),
+        tsresol,
         ...(dice.chance(0.3) && { tsoffset: BigInt(dice.below(4_000)) - 2_000n }),
       });
     }
@@ -378,11 +379,13 @@ function pcapngFile(dice: Dice): Uint8Array {
       const number = dice.below(links.length);
       const frame = link(dice, 1, links[number] ?? 1);
       const captured = dice.chance(0.8) ? frame : frame.subarray(0, dice.below(frame.length));
-      const units = 10n ** BigInt(dice.below(20));
+      // About whole seconds, early, now and at the end of what 32 bits can hold.
+      const second = BigInt(dice.one([dice.below(2 ** 32), 1_795_377_821, 2 ** 32 - 1, 2 ** 32]));
+      const beside = BigInt(dice.one([-1, 0, 1, dice.below(2 ** 31)]));
       const told = {
         interface: dice.chance(0.95) ? number : links.length,
         onWire: frame.length,
-        time: BigInt(dice.below(2 ** 32)) * units + BigInt(dice.below(2 ** 31)),
+        time: second * (units[number] ?? 1n) + beside,
         options: dice.chance(0.4) ? file.flags(dice.below(4)) : bytesOf(),
       };
       const kind = dice.below(6);
