@@ -40,6 +40,7 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
     interfaces,
     baseSeconds: inputs.firstTime === undefined ? 0 : secondsOf(inputs.firstTime),
     severalNodes: inputs.nodes.length > 1,
+    ...(inputs.lastRules !== undefined && { lastRules: inputs.lastRules }),
     packetsOnly: !inputs.hasConntrack && inputs.nodes.length === 1,
     ...(onlyNode !== undefined && onlyNode !== '' && { node: onlyNode }),
     saysDirect: request.output.direct,

@@ -1,6 +1,7 @@
 import { formatAddress } from '../model/address.js';
 import { SCTP, TCP, UDP } from '../model/packet.js';
 import {
+  BY_CONNTRACK,
   CLOSED,
   type Connection,
   CT_CLAIM,
@@ -70,7 +71,7 @@ export function translatedHere(state: State, c: Connection): void {
 export function explainLate(state: State): void {
   const { words } = state.table;
   state.table.each((c) => {
-    if (c.kind !== SERVICE || c.byRules !== undefined || c.byCluster !== undefined) return;
+    if (c.kind !== SERVICE || !isUnexplained(c)) return;
     const at = state.table.at(c) + ORIGINAL;
     const { byRules } = state.vantageOf(c);
     c.byRules = byRules.find(words, at + T_DST, words[at + T_DPORT] ?? 0, c.protocol);
@@ -78,6 +79,11 @@ export function explainLate(state: State): void {
     c.byAddress = undefined;
     say(state, c);
   });
+}
+
+/** Whether no rules and no Service are known that have the address. */
+function isUnexplained(c: Connection): boolean {
+  return c.byRules === undefined && c.byCluster === undefined;
 }
 
 function tellClosedPort(state: State, c: Connection, port: number): void {
@@ -281,6 +287,10 @@ function review(state: State, c: Connection, now: number): void {
     reschedule(state, c, (c.bits & SETTLED) === 0 ? Math.min(due, c.closeAt) : c.closeAt);
     return;
   }
+  if (now <= state.lastRules && isUnexplained(c)) {
+    reschedule(state, c, state.lastRules + 1);
+    return;
+  }
   // An undated listing may still speak for the newest connection of a tuple, at the end of the input.
   if ((c.bits & (IN_LISTING | SUPERSEDED)) === IN_LISTING) return;
   close(state, c);
@@ -338,6 +348,8 @@ function tellMissingCopy(state: State, c: Connection): void {
   if (c.saidReason === 'no-endpoints' || c.saidReason === 'filtered') return;
   const before = (c.bits & SAW_PRE) !== 0;
   const after = (c.bits & SAW_POST) !== 0;
+  // What is translated to the node itself is delivered there, and leaves by no interface.
+  if (before && isDeliveredHere(state, c)) return;
   // The node's own clients have no packet before translation: only an answer on that side tells that there was one.
   if (before === after || (!before && !c.answeredBefore)) return;
   state.notice({
@@ -346,6 +358,12 @@ function tellMissingCopy(state: State, c: Connection): void {
     connection: identify(state, c),
     detail: `the opening packet of ${clientText(state, c)} was seen only ${before ? 'before' : 'after'} translation: its other copy was lost, or passed where nothing was captured`,
   });
+}
+
+function isDeliveredHere(state: State, c: Connection): boolean {
+  if ((c.bits & CT_CLAIM) === 0) return false;
+  const at = state.table.at(c) + BY_CONNTRACK;
+  return state.vantageOf(c).byRules.isLocalAddress(state.table.words, at + T_DST);
 }
 
 /** The last word on a connection. */
@@ -370,7 +388,7 @@ function keepNs(state: State, c: Connection): number {
 
 /** Both sides have closed, and only packets, in order of time, can tell more: copies of what was seen. */
 function isOver(state: State, c: Connection): boolean {
-  return (c.bits & BOTH_FINS) === BOTH_FINS && state.packetsOnly;
+  return state.packetsOnly && (c.bits & BOTH_FINS) === BOTH_FINS && !isUnexplained(c);
 }
 
 /** Whether an undated listing has an entry of a connection's tuple. */

@@ -59,6 +59,12 @@ export class ServiceIndex {
     return found < 0 ? undefined : this.entries[found];
   }
 
+  /** Whether an address (four words at `at`) is the node's own. */
+  isLocalAddress(words: Uint32Array, at: number): boolean {
+    for (let i = 0; i < 4; i++) KEY[i] = words[at + i] ?? 0;
+    return this.isLocal(KEY);
+  }
+
   private isLocal(key: Uint32Array): boolean {
     // 127.0.0.0/8 and ::1 are always the node's own.
     if (key[2] === 0xffff && (key[3] ?? 0) >>> 24 === 127 && key[0] === 0) return true;

@@ -1,7 +1,7 @@
 import type { Outcome, OutputEvent, Reason, Verdict } from '../model/attribution.js';
 import type { Loss, Notice } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
-import { NANOS_PER_SECOND } from '../model/time.js';
+import { NANOS_PER_SECOND, type Nanos } from '../model/time.js';
 import { Agenda } from './agenda.js';
 import type { Clock } from './clock.js';
 import type { ClusterState } from './cluster-state.js';
@@ -24,6 +24,8 @@ export interface CorrelatorOptions {
   readonly packetsOnly?: boolean;
   /** The second from which moments are counted: near the first event. */
   readonly baseSeconds: number;
+  /** The last rule set of this run is told at this time: connections that no rules explain wait for it. */
+  readonly lastRules?: Nanos;
   /** How long a connection may wait for evidence before it is said with what is known. */
   readonly boundNs?: number;
   /** A UDP flow without conntrack ends after this silence, unanswered and answered. */
@@ -94,6 +96,7 @@ export class State {
 
   readonly severalNodes: boolean;
   readonly packetsOnly: boolean;
+  readonly lastRules: number;
 
   /** The nodes whose events were taken; the first is that of events that name none. */
   readonly vantages: Vantage[];
@@ -154,6 +157,10 @@ export class State {
     this.describes = options.describes ?? true;
     this.saysDirect = options.saysDirect ?? false;
     this.severalNodes = options.severalNodes ?? false;
+    this.lastRules =
+      options.lastRules === undefined
+        ? Number.NEGATIVE_INFINITY
+        : clock.relative(options.lastRules);
     this.packetsOnly = options.packetsOnly ?? false;
     this.at = new Vantage(options.node ?? '');
     this.vantages = [this.at];

@@ -83,6 +83,8 @@ export interface ReplayInputs {
   readonly hasEvidence: boolean;
   /** The earliest time of the first things in each input; `undefined` if nothing has a time. */
   readonly firstTime?: Nanos;
+  /** When the last of several rule sets is told. */
+  readonly lastRules?: Nanos;
   /** There is something of conntrack. */
   readonly hasConntrack: boolean;
   /** The nodes that captures and conntrack are from; `''` stands for those of which no node is known. */
@@ -145,6 +147,7 @@ class Opening {
   private readonly counts = { packets: 0 };
   private readonly countedRules: CountedRules[] = [];
   private firstTime: Nanos | undefined;
+  private lastRules: Nanos | undefined;
   private totalBytes = 0;
   private doneBytes = 0;
 
@@ -172,6 +175,7 @@ class Opening {
       ),
       ...(firstTime === undefined ? {} : { firstTime }),
       hasConntrack: this.of('conntrack-xml', 'conntrack-text').length > 0,
+      ...(this.lastRules === undefined ? {} : { lastRules: this.lastRules }),
       nodes: this.nodes,
       countedRules,
       totalBytes,
@@ -307,6 +311,7 @@ class Opening {
     // A listing of nft has the rules of both families.
     for (const file of new Set(leftOut)) this.leaveOutLater(file);
     if (dated.length > 0) this.streams.push(oneByOne(dated));
+    for (const event of dated) if (event.type === 'rules') this.lastRules = event.time;
     return prelude;
   }
 
