@@ -26,7 +26,7 @@ const CONCURRENCY = 64;
 type ClientResult = Awaited<ReturnType<Job<'churn-client'>>>;
 
 /** What traffic came about. */
-export interface Churned {
+interface Churned {
   readonly connections: number;
   readonly perSecond: number;
 }

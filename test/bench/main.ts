@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Context, Part } from './context.js';
 import { jsonOf, writeDocuments } from './documents.js';
 import { faultOf, STANDARD, writeRecording } from './generate/recording.js';
-import { machineFacts, toolVersion } from './machine.js';
+import { loadBefore, machineFacts, toolVersion } from './machine.js';
 import { markdownOf } from './markdown.js';
 import { type Options, parseOptions } from './options.js';
 import { cluster } from './parts/cluster.js';
@@ -105,6 +105,7 @@ async function bench(
   try {
     for (const part of parts) {
       complain(`${part.name}: ${part.purpose}`);
+      const load = loadBefore();
       const report = await runPart(part, context).catch((error: unknown) => {
         failures.push(`${part.name}: ${error instanceof Error ? error.message : String(error)}`);
       });
@@ -114,7 +115,7 @@ async function bench(
         // Tiny inputs show that it works; how fast, they do not.
         rows: context.quick ? report.rows.map(({ met: _, ...row }) => row) : report.rows,
         date: new Date().toISOString().slice(0, 10),
-        machine,
+        machine: `${machine}, ${load}`,
         tools: [...part.needs, ...(part.uses ?? [])].flatMap((tool) => toolVersion(tool) ?? []),
         command: ['npm run bench --', part.name, ...flagsOf(args, parts)].join(' '),
       };
@@ -137,12 +138,15 @@ async function runPart(part: Part, context: Context): Promise<PartReport> {
   return { part: part.name, input: part.purpose, rows: [], runs: [], skipped };
 }
 
-/** The command line without the names of parts and without where figures go. */
+/** Options that say nothing about what was measured: where figures go, where the program lies. */
+const ASIDE = new Set(['--json', '--dist']);
+
+/** The command line without the names of parts and such options. */
 function flagsOf(args: readonly string[], parts: readonly Part[]): string[] {
   const names = new Set(parts.map((part) => part.name));
   return args.filter(
     (arg, i) =>
-      !names.has(arg) && arg !== '--write' && arg !== '--json' && args[i - 1] !== '--json',
+      !names.has(arg) && arg !== '--write' && !ASIDE.has(arg) && !ASIDE.has(args[i - 1] ?? ''),
   );
 }
 

@@ -36,11 +36,16 @@ export interface Recording {
   readonly shape: RecordingShape;
 }
 
+/** What an MTU of 1,500 leaves with options and IPv6. */
+const MAX_PAYLOAD = 1_428;
+
 /** What is wrong with a shape; `undefined` if nothing is. */
 export function faultOf(shape: RecordingShape): string | undefined {
   if (shape.packets < shape.connections * OPEN_AND_CLOSE) {
     return `a connection has at least ${OPEN_AND_CLOSE} packets, so ${shape.connections} need ${shape.connections * OPEN_AND_CLOSE}`;
   }
+  if (!(shape.connections >= 1 && shape.live >= 1)) return 'there is at least one connection';
+  if (shape.payload > MAX_PAYLOAD) return `a segment carries at most ${MAX_PAYLOAD} bytes`;
   if (shape.vlan && shape.link === 'sll2') return 'SLL2 has no VLAN tag';
   return undefined;
 }

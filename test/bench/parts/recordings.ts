@@ -65,9 +65,17 @@ export function against(id: string, run: Run, other: Run, times: number, remark?
     ours,
     peer,
     ratio,
-    ...(remark === undefined ? {} : { remark }),
+    remark: [...cpuRatio(run, other), ...(remark === undefined ? [] : [remark])].join('; '),
   };
   return judged(row, { side: 'at least', value: times }, ratio);
+}
+
+/** The same comparison by CPU a packet, which other work on the machine disturbs less. */
+function cpuRatio(run: Run, other: Run): string[] {
+  const cost = ({ cpuSeconds, seconds, perSecond }: Run): number =>
+    (cpuSeconds?.median ?? 0) / ((perSecond?.median ?? 0) * seconds.median);
+  const ratio = cost(other) / cost(run);
+  return Number.isFinite(ratio) && ratio > 0 ? [`${ratio.toPrecision(2)}x by CPU`] : [];
 }
 
 export const rate = (run: Run): Measured => ({
