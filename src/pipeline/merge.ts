@@ -1,9 +1,7 @@
-import { ConntrackRows } from '../model/conntrack.js';
 import type { InputEvent } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
-import { PacketRows } from '../model/packet.js';
+import { P_NSEC, P_SEC, PACKET_WORDS } from '../model/packet.js';
 import {
-  appendRows,
   compareContent,
   isRowEvent,
   momentOf,
@@ -13,11 +11,13 @@ import {
 } from './order.js';
 import { inOrder } from './reorder.js';
 
-/** A run of rows at least this long is handed on where it lies; shorter ones are gathered in one place. */
-const LONG_RUN = 32;
+/** Events after which a batch is handed on, so that their rows are still in the cache when read. */
+const MAX_BATCH = 1_024;
 
-/** Gathered rows after which a batch is handed on, so that they are still in the cache when read. */
-const MAX_GATHERED_ROWS = 2_048;
+/** The module's own, since V8 does not fold imported constants into its code. */
+const PACKET_STRIDE = PACKET_WORDS;
+const SEC = P_SEC;
+const NSEC = P_NSEC;
 
 /** What one stream has to give next. */
 interface Head {
@@ -54,27 +54,38 @@ export async function* mergeByTime(
       const head = { source, position, event: NOTHING, row: 0, end: 0, sec: 0, nsec: 0 };
       if (await refill(head)) heads.add(head);
     }
-    const batch = new Batch();
-    for (let head = heads.first(); head !== undefined; head = heads.first()) {
-      const from = head.row;
-      heads.runFirst();
-      batch.add(head.event, from, head.row);
-      if (head.row < head.end) {
-        heads.sink();
-        if (!batch.isFull()) continue;
-      }
-      if (!batch.isEmpty()) {
-        yield batch.events;
-        batch.clear();
+    const batch: InputEvent[] = [];
+    while (heads.first() !== undefined) {
+      const spent = gather(heads, batch);
+      if (batch.length > 0) {
+        yield batch;
+        batch.length = 0;
       }
       // Only now: asking for more hands the memory of what came before back to its owner.
-      if (head.row < head.end) continue;
-      if (await refill(head)) heads.sink();
+      if (spent === undefined) continue;
+      if (await refill(spent)) heads.sink();
       else heads.removeFirst();
     }
   } finally {
     for (const source of sources) await source.return(undefined);
   }
+}
+
+/**
+ * Moves events into the batch until it is full or a stream has nothing left at hand: that stream's head,
+ * which is the first then. (Apart from the generator, since V8 makes plain functions faster.)
+ */
+function gather(heads: Heads, batch: InputEvent[]): Head | undefined {
+  while (batch.length < MAX_BATCH) {
+    const head = heads.first();
+    if (head === undefined) return undefined;
+    const { event, row } = head;
+    heads.runFirst();
+    batch.push(isRowEvent(event) ? sliceOf(event, row, head.row) : event);
+    if (head.row === head.end) return head;
+    heads.sink();
+  }
+  return undefined;
 }
 
 const NOTHING: InputEvent = { type: 'tick', time: 0n };
@@ -160,25 +171,42 @@ class Heads {
       head.row = end;
       return;
     }
-    const { rows } = event;
     let row = head.row + 1;
-    for (; row < end; row++) {
-      const sec = rowSeconds(rows, row);
-      if (sec > rival.sec) break;
-      if (sec === rival.sec) {
-        const nsec = rowNanoseconds(rows, row);
-        if (nsec > rival.nsec) break;
-        if (nsec === rival.nsec) {
-          const order = compareContent(event, row, rival.event, rival.row, this.interfaces);
-          if (order > 0 || (order === 0 && head.position > rival.position)) break;
-        }
-      }
-    }
+    if (event.type === 'packets') row = this.firstPast(head, event.rows.words, rival);
+    else while (row < end && !this.isPast(head, row, rival)) row++;
     head.row = row;
     if (row < end) {
-      head.sec = rowSeconds(rows, row);
-      head.nsec = rowNanoseconds(rows, row);
+      head.sec = rowSeconds(event.rows, row);
+      head.nsec = rowNanoseconds(event.rows, row);
     }
+  }
+
+  /** The first packet behind the head's that does not go before the rival: two words a row, as there are millions. */
+  private firstPast(head: Head, words: Uint32Array, rival: Head): number {
+    const { end } = head;
+    const { sec, nsec } = rival;
+    let row = head.row + 1;
+    for (let at = row * PACKET_STRIDE; row < end; row++, at += PACKET_STRIDE) {
+      const s = words[at + SEC] as number;
+      if (s < sec) continue;
+      if (s > sec) break;
+      const n = words[at + NSEC] as number;
+      if (n > nsec) break;
+      if (n === nsec && this.isPast(head, row, rival)) break;
+    }
+    return row;
+  }
+
+  /** Whether a row of the head's event goes behind the rival. */
+  private isPast(head: Head, row: number, rival: Head): boolean {
+    const { event } = head;
+    if (!isRowEvent(event)) return false;
+    const sec = rowSeconds(event.rows, row);
+    if (sec !== rival.sec) return sec > rival.sec;
+    const nsec = rowNanoseconds(event.rows, row);
+    if (nsec !== rival.nsec) return nsec > rival.nsec;
+    const order = compareContent(event, row, rival.event, rival.row, this.interfaces);
+    return order === 0 ? head.position > rival.position : order > 0;
   }
 
   private goesBefore(i: number, j: number): boolean {
@@ -200,60 +228,10 @@ class Heads {
   }
 }
 
-/** An event whose rows are still being gathered. */
-type Open =
-  | { type: 'packets'; node?: string; rows: PacketRows; from: number; to: number }
-  | { type: 'conntrack'; node?: string; rows: ConntrackRows; from: number; to: number };
-
-/** The events of one hand-over; short runs of rows are copied side by side into one event. */
-class Batch {
-  readonly events: InputEvent[] = [];
-  private readonly packets = new PacketRows(MAX_GATHERED_ROWS);
-  private readonly conntrack = new ConntrackRows(MAX_GATHERED_ROWS / 4);
-  /** The last of `events`, if more rows of its type may be added to it. */
-  private open: Open | undefined;
-
-  add(event: InputEvent, from: number, to: number): void {
-    if (!isRowEvent(event)) {
-      this.events.push(event);
-      this.open = undefined;
-    } else if (to - from >= LONG_RUN) {
-      this.events.push({ ...event, from, to });
-      this.open = undefined;
-    } else {
-      const open =
-        this.open?.type === event.type && this.open.node === event.node
-          ? this.open
-          : this.begin(event);
-      appendRows(event.rows, from, to, open.rows);
-      open.to = open.rows.length;
-    }
-  }
-
-  isEmpty(): boolean {
-    return this.events.length === 0;
-  }
-
-  isFull(): boolean {
-    return this.packets.length + this.conntrack.length >= MAX_GATHERED_ROWS;
-  }
-
-  clear(): void {
-    this.events.length = 0;
-    this.packets.clear();
-    this.conntrack.clear();
-    this.open = undefined;
-  }
-
-  private begin(event: RowEvent): Open {
-    const rows = event.type === 'packets' ? this.packets : this.conntrack;
-    const open: Open =
-      rows instanceof PacketRows
-        ? { type: 'packets', rows, from: rows.length, to: rows.length }
-        : { type: 'conntrack', rows, from: rows.length, to: rows.length };
-    if (event.node !== undefined) open.node = event.node;
-    this.events.push(open);
-    this.open = open;
-    return open;
-  }
+/** A part of an event's rows, where they lie. */
+function sliceOf(event: RowEvent, from: number, to: number): RowEvent {
+  // Of packets there may be an event for each row, and an object written out costs least.
+  return event.type === 'packets' && event.node === undefined
+    ? { type: 'packets', rows: event.rows, from, to }
+    : { ...event, from, to };
 }

@@ -86,7 +86,8 @@ export function appendRows(source: AnyRows, from: number, to: number, target: An
   } else {
     const words = source.words;
     const into = target.words;
-    for (let w = 0; w < count * stride; w++) into[at + w] = words[start + w] ?? 0;
+    const end = start + count * stride;
+    for (let from = start, to = at; from < end; from++, to++) into[to] = words[from] as number;
   }
   target.length += count;
 }

@@ -27,8 +27,8 @@ const LOOK_AHEAD_ROWS = 32_768;
 /** Room made for small batches, so that many of them share one piece of memory. */
 const SMALL_PIECE_ROWS = 1_024;
 
-/** Spare row memory kept for the next batch; more than a few are needed only while a window fills. */
-const MAX_SPARES = 8;
+/** Spare row memory kept for the next batches: as one comes in one goes out. */
+const MAX_SPARES = 2;
 
 /** A sorted part of some rows. The piece alone owns their memory. */
 interface Piece {
