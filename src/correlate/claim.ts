@@ -94,8 +94,14 @@ export function claim(
 }
 
 /** The same opening packet at another endpoint than before: it was sent again, and the rules chose anew. */
-export function sentElsewhere(state: State, c: Connection, before: string, time: number): void {
-  const endpoint = endpointText(state, c, BY_PACKETS);
+export function sentElsewhere(
+  state: State,
+  c: Connection,
+  before: string,
+  time: number,
+  claim = BY_PACKETS,
+): void {
+  const endpoint = endpointText(state, c, claim);
   if (endpoint === before) return;
   c.earlier = (c.earlier ?? []).filter((e) => e !== endpoint);
   if (!c.earlier.includes(before)) c.earlier.push(before);

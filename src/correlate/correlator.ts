@@ -19,7 +19,7 @@ import { classifyLone, close, explainLate, runAgenda } from './lifecycle.js';
 import { onConntrack } from './on-conntrack.js';
 import { finishListings } from './on-listing.js';
 import { onPacket } from './on-packet.js';
-import { ServiceIndex } from './service-index.js';
+import { type EntrySet, ServiceIndex } from './service-index.js';
 import { type CorrelatorOptions, State } from './state.js';
 import { Vantage } from './vantage.js';
 
@@ -63,7 +63,7 @@ export class Correlator {
         const key = `${rules.kind} ${rules.family} ${rules.backend}`;
         const replaced = vantage.rules.has(key);
         if (event.time !== undefined) this.advance(state.clock.relative(event.time));
-        vantage.rules.set(key, event.services);
+        vantage.rules.set(key, { family: rules.family, entries: event.services });
         this.indexRules();
         if (event.time !== undefined) explainLate(state);
         if (replaced) {
@@ -217,19 +217,18 @@ export class Correlator {
     const vantage = this.state.vantages[place];
     if (vantage === undefined) return;
     vantage.byRules = new ServiceIndex(this.rulesAt(vantage), this.localAddresses(vantage));
-    vantage.byCluster = new ServiceIndex(this.clusterServices, this.localAddresses(vantage));
+    vantage.byCluster = new ServiceIndex(
+      [{ entries: this.clusterServices }],
+      this.localAddresses(vantage),
+    );
   }
 
   /** Service entries of the rules in force at a node. */
-  private rulesAt(vantage: Vantage): readonly ServiceEntry[] {
-    const all: ServiceEntry[] = [];
+  private rulesAt(vantage: Vantage): readonly EntrySet[] {
     const nameless = this.state.vantages.find(({ name }) => name === '');
     const sources =
       nameless === undefined || nameless === vantage ? [vantage] : [vantage, nameless];
-    for (const { rules } of sources) {
-      for (const services of rules.values()) for (const entry of services) all.push(entry);
-    }
-    return all;
+    return sources.flatMap(({ rules }) => [...rules.values()]);
   }
 
   private indexRules(): void {
@@ -237,7 +236,7 @@ export class Correlator {
     for (const vantage of state.vantages) {
       const all = this.rulesAt(vantage);
       vantage.byRules = new ServiceIndex(all, this.localAddresses(vantage));
-      if (all.length > 0) state.knowsServices = true;
+      if (all.some(({ entries }) => entries.length > 0)) state.knowsServices = true;
     }
   }
 
@@ -249,7 +248,7 @@ export class Correlator {
     if (!force && services === this.clusterServices) return;
     this.clusterServices = services;
     for (const vantage of state.vantages) {
-      vantage.byCluster = new ServiceIndex(services, this.localAddresses(vantage));
+      vantage.byCluster = new ServiceIndex([{ entries: services }], this.localAddresses(vantage));
     }
     if (services.length > 0) state.knowsServices = true;
     const nodes = cluster.nodeAddresses().join();

@@ -6,6 +6,7 @@ import {
   type Connection,
   CT_CLAIM,
   CT_ENDED,
+  ICMP_REFUSAL,
   IN_LISTING,
   LONE,
   NEVER,
@@ -15,6 +16,9 @@ import {
   SAW_FIN_REPLY,
   SAW_POST,
   SAW_PRE,
+  SAW_REFUSAL,
+  SAW_RESET,
+  SAW_UNREACHABLE,
   SAY_DUE,
   SERVICE,
   SETTLED,
@@ -228,6 +232,13 @@ export function end(state: State, c: Connection, time: number): void {
     return;
   }
   linger(state, c);
+}
+
+/** A connection that had ended without ever being answered goes on: its opening packet was sent again. */
+export function revive(c: Connection): void {
+  c.bits &= ~(CT_ENDED | SAW_RESET | SAW_REFUSAL | ICMP_REFUSAL | SAW_UNREACHABLE);
+  c.endTime = NEVER;
+  c.closeAt = Number.POSITIVE_INFINITY;
 }
 
 function linger(state: State, c: Connection): void {

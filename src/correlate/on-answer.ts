@@ -23,6 +23,7 @@ import {
   PK_CLAIM,
   SAW_ANSWER,
   SAW_POST,
+  SAW_PRE,
   SERVICE,
 } from './connection.js';
 import { farOf, isFar } from './far-end.js';
@@ -144,7 +145,7 @@ function openByAnswer(
   c.lastSent = time;
   c.lastSeen = time;
   if (listingHas(state, c)) c.bits |= IN_LISTING;
-  const twin = answerTwin(state, row, at, time, protocol, isn);
+  const twin = answerTwin(state, row, at, time, protocol, isn, true);
   state.table.setSequence(c, isn);
   if (isService(state, row, at + P_SRC, row[at + P_SPORT] ?? 0, protocol)) {
     admit(state, c);
@@ -170,7 +171,8 @@ function answered(
     c.bits |= HAS_ANSWER_ISN;
     c.answerIsn = row[at + P_SEQ] ?? 0;
     if (before && c.kind === SERVICE && (c.bits & PK_CLAIM) === 0) {
-      const twin = answerTwin(state, row, at, time, c.protocol, c.isn);
+      const unseen = (c.bits & SAW_PRE) === 0;
+      const twin = answerTwin(state, row, at, time, c.protocol, c.isn, unseen);
       if (twin !== undefined) absorb(state, c, twin);
     }
   }

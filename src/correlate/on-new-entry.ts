@@ -9,7 +9,9 @@ import {
   HAS_STATE,
 } from '../model/conntrack.js';
 import { TCP, UDP } from '../model/packet.js';
+import { sentElsewhere } from './claim.js';
 import {
+  BY_CONNTRACK,
   CLOSED,
   type Connection,
   CT_CLAIM,
@@ -43,9 +45,10 @@ import {
 } from './entries.js';
 import { learn, openEntry, take } from './entry-facts.js';
 import { farOf, isFar } from './far-end.js';
-import { admit, isService, say, supersede } from './lifecycle.js';
+import { admit, isService, revive, say, supersede } from './lifecycle.js';
 import { wasRefused } from './on-datagram.js';
 import { LIMITS, type State } from './state.js';
+import { endpointText } from './verdict.js';
 import { PAIR_WINDOW_NS } from './windows.js';
 
 /** A program that must wait for a processor was seen to tell events 1.6 s late; beyond this nobody waits for them. */
@@ -72,6 +75,11 @@ export function onNew(
       farOf(state, near);
       return;
     }
+  }
+  const again = resent(state, newest, row, at, time, lateness, translated);
+  if (again !== undefined) {
+    chosenAnew(state, again, row, at, time, bits);
+    return;
   }
   const joined = joinable(state, newest, row, at, time, resolution, lateness, translated);
   if (joined === 'ambiguous') {
@@ -131,6 +139,51 @@ function tellPickedUp(
     connection: identify(state, c),
     detail: `conntrack began to follow ${clientText(state, c)} in the middle of its stream: it may have been given another endpoint than its opening packet`,
   });
+}
+
+/**
+ * The connection whose opening packet was sent again after its first entry had gone: this entry is the
+ * second one of the same connection, with a fresh choice of the rules.
+ */
+function resent(
+  state: State,
+  newest: Connection | undefined,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  lateness: number,
+  translated: boolean,
+): Connection | undefined {
+  if (newest === undefined || newest.protocol !== TCP || !translated) return undefined;
+  if (newest.retransmits === 0 || newest.kind !== SERVICE || !sameZone(newest, row, at))
+    return undefined;
+  if ((newest.bits & (CT_CLAIM | CT_ENDED)) !== (CT_CLAIM | CT_ENDED)) return undefined;
+  // Sent again since the first entry was told, and before this one was.
+  if (newest.lastSent <= newest.conntrackTime || newest.lastSent > time + KERNEL_NS)
+    return undefined;
+  if (time - lateness > newest.lastSent + FIRST_DATAGRAM_NS) return undefined;
+  return (newest.bits & PK_CLAIM) === 0 || agrees(state, newest, row, at) ? newest : undefined;
+}
+
+function chosenAnew(
+  state: State,
+  c: Connection,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  bits: number,
+): void {
+  const before = endpointText(state, c, BY_CONNTRACK);
+  const told = c.earlier?.includes(before) === true;
+  revive(c);
+  state.listing.tick(row, at);
+  c.conntrackTime = NEVER;
+  take(state, c, row, at, time, 1, bits);
+  learn(state, c, row, at, bits);
+  if (!told && endpointText(state, c, BY_CONNTRACK) !== before) {
+    sentElsewhere(state, c, before, time, BY_CONNTRACK);
+  }
+  say(state, c);
 }
 
 /** The connection that another node translated to this entry's tuple, and that was open then. */

@@ -23,9 +23,11 @@ import {
   IN_LISTING,
   LONE,
   NEVER,
+  SAW_ANSWER,
   SAW_PRE,
+  SUPERSEDED,
 } from './connection.js';
-import { admit, isService, listingHas, supersede } from './lifecycle.js';
+import { admit, isService, listingHas, revive, supersede } from './lifecycle.js';
 import { findTwin } from './pairing.js';
 import { byOriginal, byTranslated, headOf, olderTranslation } from './row-tuples.js';
 import { LIMITS, type State } from './state.js';
@@ -209,6 +211,7 @@ function sawBefore(c: Connection, row: Uint32Array, at: number, time: number): v
     if (c.firstPost !== NEVER && c.natNs < 0 && c.firstPost >= time) c.natNs = c.firstPost - time;
   } else if (wasSentAgain(c, print, ipid, time)) {
     c.retransmits++;
+    if (c.endTime !== NEVER && (c.bits & (SAW_ANSWER | SUPERSEDED)) === 0) revive(c);
     c.oldPrint = c.print;
     c.print = print;
     c.ipid = ipid;

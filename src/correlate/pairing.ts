@@ -1,4 +1,4 @@
-import { sameAddress } from '../model/address.js';
+import { formatAddress, sameAddress } from '../model/address.js';
 import {
   P_DPORT,
   P_DST,
@@ -95,7 +95,11 @@ function likeness(
   return 1 + (sameSource ? 4 : 0) + (sameId ? 2 : 0) + closeness;
 }
 
-/** A lone connection with the same numbers in both directions: the other side of this one. */
+/**
+ * A lone connection with the same numbers in both directions: the other side of this one. Where the
+ * Service's own opening packet was not seen (`unseen`), the number that the answer acknowledges may do
+ * alone, if one lone opening packet has it, went to an endpoint of the Service, and has no answer of its own.
+ */
 export function answerTwin(
   state: State,
   row: Uint32Array,
@@ -103,17 +107,49 @@ export function answerTwin(
   time: number,
   protocol: number,
   isn: number,
+  unseen: boolean,
 ): Connection | undefined {
   let looked = 0;
+  let unanswered: Connection | undefined;
+  let several = false;
   for (
     let c = state.table.bySequence(isn, protocol);
     c !== undefined && looked < MAX_CANDIDATES;
     c = state.table.olderBySequence(c), looked++
   ) {
     if (c.kind !== LONE || Math.abs(time - c.lastSent) > PAIR_WINDOW_NS) continue;
-    if ((c.bits & HAS_ANSWER_ISN) !== 0 && c.answerIsn === row[at + P_SEQ]) return c;
+    if ((c.bits & HAS_ANSWER_ISN) !== 0) {
+      if (c.answerIsn === row[at + P_SEQ]) return c;
+      continue;
+    }
+    // Its answer passed where nothing was captured.
+    if (!unseen || c.family !== row[at + P_FAMILY]) continue;
+    if (!isEndpointOf(state, c, row, at, protocol)) continue;
+    if (unanswered === undefined) unanswered = c;
+    else several = true;
   }
-  return undefined;
+  return several ? undefined : unanswered;
+}
+
+/** Whether a lone connection went to an endpoint of the Service that answers, as far as anybody knows its endpoints. */
+function isEndpointOf(
+  state: State,
+  lone: Connection,
+  row: Uint32Array,
+  at: number,
+  protocol: number,
+): boolean {
+  const { byRules, byCluster } = state.at.destinations.find(
+    row,
+    at + P_SRC,
+    row[at + P_SPORT] ?? 0,
+    protocol,
+  );
+  const routes = (byRules ?? byCluster)?.routes ?? [];
+  const w = state.table.words;
+  const to = state.table.at(lone) + ORIGINAL;
+  const ip = formatAddress(w, to + T_DST, lone.family);
+  return routes.some((route) => route.ip === ip && route.port === w[to + T_DPORT]);
 }
 
 /** Whether an answer from an unknown address is this connection's, untranslated: same client, or the same number in it. */

@@ -1,8 +1,19 @@
-import { parseAddress } from '../model/address.js';
+import { MAPPED, parseAddress } from '../model/address.js';
 import type { ServiceEntry } from '../model/services.js';
 import { TupleMap } from './tuple-map.js';
 
 const ZERO = new Uint32Array(8);
+const FAMILIES = [4, 6] as const;
+
+/** Entries of one rule set, which is of one family; the cluster's are of both. */
+export interface EntrySet {
+  readonly family?: 4 | 6;
+  readonly entries: readonly ServiceEntry[];
+}
+
+function isMapped(key: Uint32Array): boolean {
+  return key[0] === 0 && key[1] === 0 && key[2] === MAPPED;
+}
 
 /**
  * Which Service an address belongs to, asked once for every SYN: the addresses of a set of entries
@@ -15,20 +26,23 @@ export class ServiceIndex {
   private readonly local = new TupleMap(64);
   private readonly entries: ServiceEntry[] = [];
 
-  constructor(entries: Iterable<ServiceEntry>, localAddresses: Iterable<string>) {
+  constructor(sets: Iterable<EntrySet>, localAddresses: Iterable<string>) {
     const words = new Uint32Array(8);
-    for (const entry of entries) {
-      const number = this.entries.length;
-      this.entries.push(entry);
-      if (entry.address === 'local') {
-        this.add(this.byPort, ZERO, entry, number);
-      } else if (parseAddress(entry.address, words, 0) !== 0) {
-        this.add(this.byAddress, words, entry, number);
-        if (entry.via === 'clusterIP') {
-          this.serviceAddresses.set(words, 0, 4, 0, 0, 0, number);
+    for (const { family, entries } of sets)
+      for (const entry of entries) {
+        const number = this.entries.length;
+        this.entries.push(entry);
+        if (entry.address === 'local') {
+          for (const one of family === undefined ? FAMILIES : [family]) {
+            this.add(this.byPort, ZERO, entry, number, one);
+          }
+        } else if (parseAddress(entry.address, words, 0) !== 0) {
+          this.add(this.byAddress, words, entry, number, 0);
+          if (entry.via === 'clusterIP') {
+            this.serviceAddresses.set(words, 0, 4, 0, 0, 0, number);
+          }
         }
       }
-    }
     for (const address of localAddresses) {
       if (parseAddress(address, words, 0) !== 0) this.local.set(words, 0, 4, 0, 0, 0, 1);
     }
@@ -47,7 +61,8 @@ export class ServiceIndex {
     const found = this.byAddress.find(KEY, 0, 4, 0, port, protocol);
     if (found >= 0) return this.entries[found];
     if (this.byPort.size === 0) return undefined;
-    const node = this.byPort.find(ZERO, 0, 4, 0, port, protocol);
+    const family = isMapped(KEY) ? 4 : 6;
+    const node = this.byPort.find(ZERO, 0, 4, family, port, protocol);
     if (node < 0 || !this.isLocal(KEY)) return undefined;
     return this.entries[node];
   }
@@ -67,17 +82,23 @@ export class ServiceIndex {
 
   private isLocal(key: Uint32Array): boolean {
     // 127.0.0.0/8 and ::1 are always the node's own.
-    if (key[2] === 0xffff && (key[3] ?? 0) >>> 24 === 127 && key[0] === 0) return true;
+    if (isMapped(key) && (key[3] ?? 0) >>> 24 === 127) return true;
     if (key[0] === 0 && key[1] === 0 && key[2] === 0 && key[3] === 1) return true;
     return this.local.find(key, 0, 4, 0, 0, 0) >= 0;
   }
 
-  private add(map: TupleMap, words: Uint32Array, entry: ServiceEntry, number: number): void {
+  private add(
+    map: TupleMap,
+    words: Uint32Array,
+    entry: ServiceEntry,
+    number: number,
+    family: 0 | 4 | 6,
+  ): void {
     // kube-proxy may write several rules for one address; the first that translates is the one that acts.
-    const before = map.find(words, 0, 4, 0, entry.port, entry.protocol);
+    const before = map.find(words, 0, 4, family, entry.port, entry.protocol);
     if (before >= 0 && !(this.entries[before]?.action !== 'dnat' && entry.action === 'dnat'))
       return;
-    map.set(words, 0, 4, 0, entry.port, entry.protocol, number);
+    map.set(words, 0, 4, family, entry.port, entry.protocol, number);
   }
 }
 

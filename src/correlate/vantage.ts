@@ -1,6 +1,5 @@
-import type { ServiceEntry } from '../model/services.js';
 import { Destinations } from './destinations.js';
-import { ServiceIndex } from './service-index.js';
+import { type EntrySet, ServiceIndex } from './service-index.js';
 
 /**
  * What one node's own rules and addresses make of a destination. Rules differ from node to node for one
@@ -10,7 +9,7 @@ import { ServiceIndex } from './service-index.js';
 export class Vantage {
   readonly name: string;
   /** Service entries of each rule set in force, by family and back end. */
-  readonly rules = new Map<string, readonly ServiceEntry[]>();
+  readonly rules = new Map<string, EntrySet>();
   addresses: readonly string[] = [];
   /** Service addresses by the rules in force now, and by the cluster's objects. */
   private rulesIndex = new ServiceIndex([], []);
