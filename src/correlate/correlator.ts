@@ -66,7 +66,7 @@ export class Correlator {
         vantage.rules.set(key, { family: rules.family, entries: event.services });
         this.indexRules();
         if (event.time !== undefined) explainLate(state);
-        if (replaced) {
+        if (replaced && event.again !== true) {
           state.notice({
             code: 'rules-changed',
             ...(event.time !== undefined && { time: event.time }),
@@ -228,7 +228,10 @@ export class Correlator {
     const nameless = this.state.vantages.find(({ name }) => name === '');
     const sources =
       nameless === undefined || nameless === vantage ? [vantage] : [vantage, nameless];
-    return sources.flatMap(({ rules }) => [...rules.values()]);
+    // In an order of their own, whichever were read first.
+    return sources.flatMap(({ rules }) =>
+      [...rules].sort(([a], [b]) => compare(a, b)).map(([, set]) => set),
+    );
   }
 
   private indexRules(): void {

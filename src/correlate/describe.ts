@@ -11,6 +11,7 @@ import type {
   PodRef,
   ServiceRef,
 } from '../model/attribution.js';
+import { type ClientPlace, isOpenTo } from '../model/clients.js';
 import type { PodRecord } from '../model/cluster.js';
 import { type ProtocolName, protocolName } from '../model/packet.js';
 import type { EndpointRoute, RulePath, ServiceEntry } from '../model/services.js';
@@ -248,15 +249,42 @@ function backendOf(
   };
 }
 
-/** The way through the rules to an endpoint: of the rule set in force at the start, else of the one in force now. */
+/**
+ * The way through the rules to an endpoint, of those that are open to the client: of the rule set in force
+ * at the start, else of the one in force now.
+ */
 function routeOf(state: State, c: Connection, backend: Backend): EndpointRoute | undefined {
-  const find = (entry: ServiceEntry | undefined): EndpointRoute | undefined =>
-    entry?.routes.find((r) => r.port === backend.port && r.ip === backend.ip);
-  const then = find(c.byRules);
+  const then = wayTo(state, c, c.byRules, backend);
   if (then !== undefined) return then;
   const w = state.table.words;
   const at = state.table.at(c) + ORIGINAL;
-  return find(state.vantageOf(c).byRules.find(w, at + T_DST, w[at + T_DPORT] ?? 0, c.protocol));
+  const now = state.vantageOf(c).byRules.find(w, at + T_DST, w[at + T_DPORT] ?? 0, c.protocol);
+  return wayTo(state, c, now, backend);
+}
+
+function wayTo(
+  state: State,
+  c: Connection,
+  entry: ServiceEntry | undefined,
+  backend: Backend,
+): EndpointRoute | undefined {
+  let perhaps: EndpointRoute | undefined;
+  for (const route of entry?.routes ?? []) {
+    if (route.port !== backend.port || route.ip !== backend.ip) continue;
+    if (route.clients === undefined) return route;
+    const open = isOpenTo(route.clients, clientPlace(state, c));
+    if (open === true) return route;
+    if (open === undefined) perhaps ??= route;
+  }
+  return perhaps;
+}
+
+/** Where the client is, as rules ask for it. */
+export function clientPlace(state: State, c: Connection): ClientPlace {
+  const { words } = state.table;
+  const at = state.table.at(c) + ORIGINAL + T_SRC;
+  const local = state.vantageOf(c).byRules.isOwn(words, at);
+  return { words, at, local, interface: state.interfaces.name(c.interfaceIn) };
 }
 
 function evidenceOf(

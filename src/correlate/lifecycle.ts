@@ -1,5 +1,7 @@
 import { formatAddress } from '../model/address.js';
+import { isOpenTo } from '../model/clients.js';
 import { SCTP, TCP, UDP } from '../model/packet.js';
+import type { ServiceEntry } from '../model/services.js';
 import {
   BY_CONNTRACK,
   CLOSED,
@@ -28,7 +30,7 @@ import {
   T_SPORT,
   T_SRC,
 } from './connection.js';
-import { clientText, describe, describeDirect, identify } from './describe.js';
+import { clientPlace, clientText, describe, describeDirect, identify } from './describe.js';
 import { count, LIMITS, type State } from './state.js';
 import { mix } from './tuple-map.js';
 import { type Judgement, judge, outcomeOf } from './verdict.js';
@@ -56,9 +58,21 @@ function lookUp(state: State, c: Connection): void {
   const at = state.table.at(c) + ORIGINAL;
   const { destinations } = state.vantageOf(c);
   const known = destinations.find(w, at + T_DST, w[at + T_DPORT] ?? 0, c.protocol);
-  c.byRules = known.byRules;
+  c.byRules = asForClient(state, c, known.byRules);
   c.byCluster = known.byCluster;
   c.byAddress = known.byAddress;
+}
+
+/** What the rules make of an address for this client: a refusal, if no way is open to it. */
+function asForClient(
+  state: State,
+  c: Connection,
+  entry: ServiceEntry | undefined,
+): ServiceEntry | undefined {
+  const refusal = entry && state.vantageOf(c).byRules.refusalOf(entry);
+  if (entry === undefined || refusal === undefined) return entry;
+  const client = clientPlace(state, c);
+  return entry.routes.every(({ clients }) => isOpenTo(clients, client) === false) ? refusal : entry;
 }
 
 /** Conntrack of this node translated it: its rules are the ones that count. */
@@ -78,8 +92,9 @@ export function explainLate(state: State): void {
     if (c.kind !== SERVICE || !isUnexplained(c)) return;
     const at = state.table.at(c) + ORIGINAL;
     const { byRules } = state.vantageOf(c);
-    c.byRules = byRules.find(words, at + T_DST, words[at + T_DPORT] ?? 0, c.protocol);
-    if (c.byRules === undefined) return;
+    const found = byRules.find(words, at + T_DST, words[at + T_DPORT] ?? 0, c.protocol);
+    if (found === undefined) return;
+    c.byRules = asForClient(state, c, found);
     c.byAddress = undefined;
     say(state, c);
   });
@@ -374,7 +389,7 @@ function tellMissingCopy(state: State, c: Connection): void {
 function isDeliveredHere(state: State, c: Connection): boolean {
   if ((c.bits & CT_CLAIM) === 0) return false;
   const at = state.table.at(c) + BY_CONNTRACK;
-  return state.vantageOf(c).byRules.isLocalAddress(state.table.words, at + T_DST);
+  return state.vantageOf(c).byRules.isOwn(state.table.words, at + T_DST) === true;
 }
 
 /** The last word on a connection. */

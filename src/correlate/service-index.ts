@@ -25,6 +25,8 @@ export class ServiceIndex {
   private readonly serviceAddresses = new TupleMap(64);
   private readonly local = new TupleMap(64);
   private readonly entries: ServiceEntry[] = [];
+  /** Of an entry that translates: the one that refuses those to whom none of its ways is open. */
+  private readonly refusals = new Map<ServiceEntry, ServiceEntry>();
 
   constructor(sets: Iterable<EntrySet>, localAddresses: Iterable<string>) {
     const words = new Uint32Array(8);
@@ -64,7 +66,19 @@ export class ServiceIndex {
     const family = isMapped(KEY) ? 4 : 6;
     const node = this.byPort.find(ZERO, 0, 4, family, port, protocol);
     if (node < 0 || !this.isLocal(KEY)) return undefined;
-    return this.entries[node];
+    const entry = this.entries[node];
+    return entry?.notLoopback && isLoopback(KEY) ? undefined : entry;
+  }
+
+  /** Where rules refuse some clients of an entry and serve others: the refusal of those to whom no way is open. */
+  refusalOf(entry: ServiceEntry): ServiceEntry | undefined {
+    return this.refusals.size === 0 ? undefined : this.refusals.get(entry);
+  }
+
+  /** Whether an address is the node's own; `undefined` if its addresses are not known. */
+  isOwn(words: Uint32Array, at: number): boolean | undefined {
+    for (let i = 0; i < 4; i++) KEY[i] = words[at + i] ?? 0;
+    return this.isLocal(KEY) || (this.local.size > 0 ? false : undefined);
   }
 
   /** An entry of the Service that has this cluster address, whatever the port. */
@@ -74,16 +88,9 @@ export class ServiceIndex {
     return found < 0 ? undefined : this.entries[found];
   }
 
-  /** Whether an address (four words at `at`) is the node's own. */
-  isLocalAddress(words: Uint32Array, at: number): boolean {
-    for (let i = 0; i < 4; i++) KEY[i] = words[at + i] ?? 0;
-    return this.isLocal(KEY);
-  }
-
   private isLocal(key: Uint32Array): boolean {
     // 127.0.0.0/8 and ::1 are always the node's own.
-    if (isMapped(key) && (key[3] ?? 0) >>> 24 === 127) return true;
-    if (key[0] === 0 && key[1] === 0 && key[2] === 0 && key[3] === 1) return true;
+    if (isLoopback(key)) return true;
     return this.local.find(key, 0, 4, 0, 0, 0) >= 0;
   }
 
@@ -94,12 +101,28 @@ export class ServiceIndex {
     number: number,
     family: 0 | 4 | 6,
   ): void {
-    // kube-proxy may write several rules for one address; the first that translates is the one that acts.
     const before = map.find(words, 0, 4, family, entry.port, entry.protocol);
-    if (before >= 0 && !(this.entries[before]?.action !== 'dnat' && entry.action === 'dnat'))
-      return;
-    map.set(words, 0, 4, family, entry.port, entry.protocol, number);
+    const known = before < 0 ? undefined : this.entries[before];
+    if (known === undefined) {
+      map.set(words, 0, 4, family, entry.port, entry.protocol, number);
+    } else if (entry.action !== 'dnat') {
+      if (known.action === 'dnat' && !this.refusals.has(known)) this.refusals.set(known, entry);
+    } else if (known.action !== 'dnat') {
+      map.set(words, 0, 4, family, entry.port, entry.protocol, number);
+      this.refusals.set(entry, known);
+    } else if (entry.routes.length > 0 && entry.routes !== known.routes) {
+      // Rules of another back end that are in force as well: an endpoint may be behind either.
+      const both = { ...known, routes: [...known.routes, ...entry.routes] };
+      this.entries[before] = both;
+      const refusal = this.refusals.get(known);
+      if (refusal !== undefined) this.refusals.set(both, refusal);
+    }
   }
+}
+
+function isLoopback(key: Uint32Array): boolean {
+  if (isMapped(key) && (key[3] ?? 0) >>> 24 === 127) return true;
+  return key[0] === 0 && key[1] === 0 && key[2] === 0 && key[3] === 1;
 }
 
 /** Destination words followed by four zeros: the key of a lookup by destination alone. */

@@ -142,7 +142,7 @@ describe('rules of several back ends in one run', () => {
     expect(again.stdout).toBe(once.stdout);
   });
 
-  test('a path is never that of rules that do not have the endpoint', async () => {
+  test('a path is that of rules that have the endpoint, whichever stand first', async () => {
     const traffic = file(
       'traffic',
       [5, 6, 7, 8].map((pod) => conntrack(pod, 40_000 + pod)).join(''),
@@ -158,11 +158,44 @@ describe('rules of several back ends in one run', () => {
     for (const { backend, rules: path, verdict, service } of closed) {
       expect(verdict).toBe('attributed');
       expect(service).toMatchObject({ namespace: 'shop', name: 'web' });
-      if (path === undefined) continue;
       const { mode, backend: by } = path as { mode: string; backend?: string };
       const place = mode === 'nftables' ? mode : (by ?? '');
       expect(has[place]).toContain(Number(backend?.ip?.split('.')[3]));
     }
+  });
+});
+
+describe('of several ways to one endpoint the one that is open to the client is told', () => {
+  const port: Port = {
+    ...web(endpoint(5), { ip: '10.244.2.7', port: 8080, here: false }),
+    nodePort: 30_080,
+    external: 'Local',
+  };
+  const { nat, filter } = writeRules([port], { minor: 30, detector: '-s 10.244.0.0/16' });
+  const addresses = JSON.stringify([
+    { ifindex: 2, ifname: 'eth0', addr_info: [{ local: '192.168.77.11' }] },
+  ]);
+  const through = (client: string): string =>
+    conntrack(5)
+      .replaceAll('10.244.1.2', client)
+      .replaceAll('10.96.0.9', '192.168.77.11')
+      .replaceAll('dport=80 ', 'dport=30080 ');
+
+  test.each([
+    ['a Pod', '10.244.3.3', 'KUBE-SVC-', 0.5],
+    ['the node itself', '192.168.77.11', 'KUBE-SVC-', 0.5],
+    ['a client from outside', '198.51.100.7', 'KUBE-SVL-', 1],
+  ])('%s', async (_, client, chain, probability) => {
+    const { lines } = await replay([
+      file('local.rules', saved(nat, filter, NFT)),
+      file('addresses.json', addresses),
+      file('local.conntrack', through(client)),
+    ]);
+    const { rules } = lines.find(({ type }) => type === 'close') as unknown as {
+      rules?: { path: string[]; probability: number };
+    };
+    expect(rules?.path[3]).toContain(chain);
+    expect(rules?.probability).toBe(probability);
   });
 });
 
