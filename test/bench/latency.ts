@@ -4,6 +4,9 @@ import { type Context, pause, programOf, settleMs } from './context.js';
 import { cleanEnvironment } from './program.js';
 import { wallClockOffset } from './wall-clock.js';
 
+/** SIGINT is how it is ended. */
+const EXIT_INTERRUPTED = 130;
+
 /** From the kernel's time of the SYN to the arrival of the connection's first line at its reader, in µs. */
 export interface Latencies {
   readonly connections: number;
@@ -30,11 +33,11 @@ export async function measureLatency(
   });
   const pieces: { readonly at: number; readonly bytes: Buffer }[] = [];
   child.stdout.on('data', (bytes: Buffer) => pieces.push({ at: performance.now(), bytes }));
-  const ended = new Promise<void>((resolve, reject) => {
-    child.once('error', reject).once('close', () => resolve());
+  let said = '';
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject).once('close', resolve);
   });
   await new Promise<void>((resolve, reject) => {
-    let said = '';
     child.stderr.on('data', (piece: Buffer) => {
       said += piece.toString();
       if (/^watching /m.test(said)) resolve();
@@ -42,13 +45,15 @@ export async function measureLatency(
     ended.then(() => reject(new Error(`live ended: ${said}`)), reject);
   });
   const offsetBefore = wallClockOffset();
+  let code: number | null;
   try {
     await traffic();
     await pause(settleMs(context));
   } finally {
     child.kill('SIGINT');
-    await ended;
+    code = await ended;
   }
+  if (code !== EXIT_INTERRUPTED) throw new Error(`live ended with ${code}: ${said}`);
   // The clock may be slewed meanwhile.
   const offset = (offsetBefore + wallClockOffset()) / 2;
   const all = firstLines(pieces, offset).sort((a, b) => a - b);

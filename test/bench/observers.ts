@@ -15,8 +15,8 @@ const SILENT_START_MS = 500;
 export interface Observed {
   readonly cpuSeconds: number;
   readonly peakMegabytes: number;
-  /** Connections that it knows of: as many as there were, or it lost some. */
-  readonly seen: number;
+  /** What it got wrong of so many connections: those that it lacks, or has too many, and what it says it lost. */
+  wrong(connections: number): number;
   /** What it says itself. */
   readonly remark: string;
 }
@@ -50,7 +50,13 @@ export function whichpodLive(context: Context, node: ChurnLab): Observer {
       };
       const { seen, attributed } = summary.connections;
       const remark = `${seen} seen, ${attributed} attributed, ${summary.losses} losses, ${summary.packets.dropped} dropped`;
-      return { ...used, seen: attributed, remark };
+      const { losses, packets } = summary;
+      return {
+        ...used,
+        wrong: (all) =>
+          Math.abs(all - seen) + Math.abs(all - attributed) + losses + packets.dropped,
+        remark,
+      };
     },
   };
 }
@@ -68,10 +74,10 @@ export function tcpdumpLive(context: Context, node: ChurnLab): Observer {
       const count = (what: RegExp): number => Number(what.exec(watched.stderr)?.[1] ?? 'NaN');
       const packets = count(/(\d+) packets? captured/);
       const dropped = count(/(\d+) packets? dropped by kernel/);
-      // Of which connections the dropped ones were, it cannot say.
+      // Which connections the packets were of, it does not know.
       return {
         ...used,
-        seen: Number.NaN,
+        wrong: () => dropped,
         remark: `${packets} packets, ${dropped} dropped by the kernel`,
       };
     },
@@ -87,7 +93,11 @@ export function conntrackEvents(context: Context, node: ChurnLab): Observer {
       await pause(SILENT_START_MS);
       const used = await watched.during(traffic, settleMs(context));
       const seen = Number(/(\d+) flow events have been shown/.exec(watched.stderr)?.[1] ?? 'NaN');
-      return { ...used, seen, remark: `${seen} events shown` };
+      return {
+        ...used,
+        wrong: (all) => Math.abs(all - seen),
+        remark: `${seen} events shown`,
+      };
     },
   };
 }

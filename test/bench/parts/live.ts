@@ -117,13 +117,17 @@ async function cpuRows(
     };
     return target === undefined ? row : judged(row, { side: 'at most', value: target });
   });
-  const lost = figureOf(ours.map((it) => connections - it.seen));
+  const lost = figureOf(ours.map((it) => it.wrong(connections)));
   rows.push(
     judged(
       {
         id: `loss-${load.name}`,
         target: `nothing lost, all attributed, ${load.name}`,
-        ours: { what: 'connections not attributed', unit: 'count', figure: lost },
+        ours: {
+          what: 'connections missing or too many, losses, dropped packets',
+          unit: 'count',
+          figure: lost,
+        },
         remark: `${reached}; ${ours.at(-1)?.remark ?? ''}`,
       },
       { side: 'at most', value: 0 },
