@@ -65,6 +65,7 @@ export function describe(state: State, c: Connection, j: Judgement): Attribution
   if (c.zone > 0) a.zone = c.zone;
   a.service = serviceOf(c);
   if (j.claim >= 0) describeClaim(state, c, j, time, a);
+  else if (j.reason === 'no-endpoints' || j.reason === 'filtered') a.rules = c.byRules?.refusedBy;
   a.interfaces = interfacesOf(state, c);
   a.reason = j.reason;
   if (state.severalNodes) a.node = state.vantageOf(c).name || undefined;

@@ -54,6 +54,8 @@ export interface ServiceEntry {
   readonly action: 'dnat' | 'reject' | 'drop';
   /** Of `reject` and `drop`. */
   readonly refusal?: Refusal;
+  /** Of `reject` and `drop`: the chains that lead to the refusing rule. */
+  readonly refusedBy?: RulePath;
   readonly routes: readonly EndpointRoute[];
   /** The chain that balances, where there is one. */
   readonly chain?: string;

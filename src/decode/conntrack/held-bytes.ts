@@ -41,20 +41,12 @@ export class HeldBytes {
 
   /** The line, from 1, on which the byte at `index` stands. */
   lineAt(index: number): number {
-    const { bytes, words } = this;
-    let line = this.line;
-    const whole = index >>> 2;
-    for (let w = 0; w < whole; w++) {
-      // A word has a zero byte where it had a line feed; the classic test for one is exact as a whole.
-      const x = (words[w] ?? 0) ^ 0x0a0a0a0a;
-      if (((x - 0x01010101) & ~x & 0x80808080) !== 0) line += lineFeeds(bytes, w * 4, w * 4 + 4);
+    const { bytes } = this;
+    let { line } = this;
+    // Native code finds them at a byte a cycle or better; lines are long.
+    for (let at = bytes.indexOf(LINE_FEED); at >= 0 && at < index; at = bytes.indexOf(LINE_FEED, at + 1)) {
+      line++;
     }
-    return line + lineFeeds(bytes, whole * 4, index);
+    return line;
   }
-}
-
-function lineFeeds(bytes: Uint8Array, from: number, to: number): number {
-  let count = 0;
-  for (let i = from; i < to; i++) if (bytes[i] === LINE_FEED) count++;
-  return count;
 }

@@ -391,6 +391,12 @@ class Walk {
         ...this.refusedName(said.name, comment, protocol),
         action: how,
         refusal: said.refusal,
+        refusedBy: {
+          mode: 'iptables',
+          ...(this.backend !== undefined && { backend: this.backend }),
+          path: this.path.map(({ name }) => name),
+          affinity: false,
+        },
         routes: [],
       });
     }

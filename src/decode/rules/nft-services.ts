@@ -184,6 +184,11 @@ class Reading {
         // What has endpoints elsewhere only is dropped, so that a client tries again.
         refusal:
           map === 'firewall-ips' ? 'source-ranges' : drops ? 'no-local-endpoints' : 'no-endpoints',
+        refusedBy: {
+          mode: 'nftables',
+          path: [`map ${map}`, ...(isChain ? [verdict.target] : [])],
+          affinity: false,
+        },
         routes: [],
         ...(isChain && { chain: verdict.target }),
       });
@@ -202,6 +207,7 @@ class Reading {
         ...(served && nameOf(served)),
         action: 'drop',
         refusal: 'source-ranges',
+        refusedBy: { mode: 'nftables', path: ['set firewall'], affinity: false },
         routes: [],
       });
     }
