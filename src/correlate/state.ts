@@ -42,7 +42,7 @@ export interface CorrelatorOptions {
 /** Late copies and events of a connection that has ended may still come for this long. */
 const LINGER_NS = 2 * SECOND;
 /** The same where both sides have closed, conntrack is silent and packets come in the order of their times. */
-const OVER_NS = 50_000_000;
+const OVER_NS = 2_000_000;
 /** Copies of one packet on one machine, and conntrack's event about it, come within this time. */
 const SAY_NS = 2_000_000;
 /** An entry stays in conntrack this long after a TCP connection's end (TIME_WAIT, 120 s), so its listing must find us. */
