@@ -131,22 +131,24 @@ const DAMAGED = -1;
 const SKIPPED = 0;
 const TAKEN = 1;
 
+/** What nearly all datagrams say besides their entries. */
+const NOTHING: ConntrackMessages = { done: false, error: 0, interrupted: false, problems: [] };
+
 /**
- * Decodes the netlink messages in bytes[at, end) and adds a row for each conntrack entry over TCP, UDP or
+ * Decodes the netlink messages in `view` from `at` to `end` and adds a row for each conntrack entry over TCP, UDP or
  * SCTP; other protocols and other subsystems are skipped. `receivedSec` and `receivedNsec` say when the
  * bytes were read. A message with a sequence number answers a dump and becomes EVENT_LISTED, true at the
- * time of reading; one without is an event, with the kernel's time where it gave one.
+ * time of reading; one without is an event, with the kernel's time where it gave one. Nothing is allocated for an event.
  */
 export function decodeConntrackMessages(
-  bytes: Uint8Array,
+  view: DataView,
   at: number,
   end: number,
   rows: ConntrackRows,
   receivedSec: number,
   receivedNsec: number,
 ): ConntrackMessages {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const stop = Math.min(end, bytes.byteLength);
+  const stop = Math.min(end, view.byteLength);
   let done = false;
   let error = 0;
   let interrupted = false;
@@ -185,6 +187,7 @@ export function decodeConntrackMessages(
       }
     }
   }
+  if (!done && error === 0 && !interrupted && lost === 0) return NOTHING;
   return { done, error, interrupted, problems: lost === 0 ? [] : [damage(firstLost, lost)] };
 }
 
@@ -363,6 +366,12 @@ function readTuple(
   tuple: number,
   zone: number,
 ): number {
+  const usual = readUsualTuple(view, start, end, words, row + tuple);
+  if (usual !== 0) {
+    words[row + C_FAMILY] = usual;
+    words[row + C_PROTOCOL] = view.getUint8(usual === 4 ? start + 28 : start + 52);
+    return TAKEN;
+  }
   let family = 0;
   let protocol = DAMAGED;
   let next = start;
@@ -391,6 +400,85 @@ function readTuple(
   return TAKEN;
 }
 
+/** An attribute's header as one number, as a little-endian host has it. */
+const header = (length: number, type: number): number => (type << 16) | length | 0;
+const NLA_F_NESTED = 0x8000;
+const V4_ADDRESSES = header(20, NLA_F_NESTED | CTA_TUPLE_IP);
+const V4_SRC = header(8, CTA_IP_V4_SRC);
+const V4_DST = header(8, CTA_IP_V4_DST);
+const V6_ADDRESSES = header(44, NLA_F_NESTED | CTA_TUPLE_IP);
+const V6_SRC = header(20, CTA_IP_V6_SRC);
+const V6_DST = header(20, CTA_IP_V6_DST);
+const PORTS = header(28, NLA_F_NESTED | CTA_TUPLE_PROTO);
+const NUMBER = header(5, CTA_PROTO_NUM);
+const SRC_PORT = header(6, CTA_PROTO_SRC_PORT);
+const DST_PORT = header(6, CTA_PROTO_DST_PORT);
+
+/**
+ * A tuple in the form that kernels give it (ctnetlink_dump_tuples: both addresses, then number and ports,
+ * padded to 4 bytes, and no zone): its family; 0 for any other form, and then nothing that counts was written.
+ */
+function readUsualTuple(
+  view: DataView,
+  start: number,
+  end: number,
+  words: Uint32Array,
+  to: number,
+): number {
+  const length = end - start;
+  if (length === 48) {
+    if (
+      view.getInt32(start, true) !== V4_ADDRESSES ||
+      view.getInt32(start + 4, true) !== V4_SRC ||
+      view.getInt32(start + 12, true) !== V4_DST ||
+      !readUsualPorts(view, start + 20, words, to)
+    ) {
+      return 0;
+    }
+    writeV4(words, to + T_SRC, view.getInt32(start + 8));
+    writeV4(words, to + T_DST, view.getInt32(start + 16));
+    return 4;
+  }
+  if (
+    length !== 72 ||
+    view.getInt32(start, true) !== V6_ADDRESSES ||
+    view.getInt32(start + 4, true) !== V6_SRC ||
+    view.getInt32(start + 24, true) !== V6_DST ||
+    !readUsualPorts(view, start + 44, words, to)
+  ) {
+    return 0;
+  }
+  for (let w = 0; w < 4; w++) {
+    words[to + T_SRC + w] = view.getInt32(start + 8 + 4 * w);
+    words[to + T_DST + w] = view.getInt32(start + 28 + 4 * w);
+  }
+  return 6;
+}
+
+/** All four words: there may be another address from an earlier tuple of a damaged message. */
+function writeV4(words: Uint32Array, to: number, address: number): void {
+  words[to] = 0;
+  words[to + 1] = 0;
+  words[to + 2] = MAPPED;
+  words[to + 3] = address;
+}
+
+function readUsualPorts(view: DataView, at: number, words: Uint32Array, to: number): boolean {
+  if (
+    view.getInt32(at, true) !== PORTS ||
+    view.getInt32(at + 4, true) !== NUMBER ||
+    view.getInt32(at + 12, true) !== SRC_PORT ||
+    view.getInt32(at + 20, true) !== DST_PORT
+  ) {
+    return false;
+  }
+  const protocol = view.getUint8(at + 8);
+  if (protocol !== TCP && protocol !== UDP && protocol !== SCTP) return false;
+  words[to + T_SPORT] = view.getUint16(at + 16);
+  words[to + T_DPORT] = view.getUint16(at + 24);
+  return true;
+}
+
 /** The family, 4 or 6; 0 unless both addresses of one family are there. */
 function readAddresses(
   view: DataView,
@@ -410,8 +498,7 @@ function readAddresses(
     const to = tuple + (type === CTA_IP_V4_SRC || type === CTA_IP_V6_SRC ? T_SRC : T_DST);
     if (type === CTA_IP_V4_SRC || type === CTA_IP_V4_DST) {
       if (length < NLA_HEADER + 4) return 0;
-      words[to + 2] = MAPPED;
-      words[to + 3] = view.getUint32(data);
+      writeV4(words, to, view.getInt32(data));
     } else if (type === CTA_IP_V6_SRC || type === CTA_IP_V6_DST) {
       if (length < NLA_HEADER + 16) return 0;
       for (let w = 0; w < 4; w++) words[to + w] = view.getUint32(data + 4 * w);

@@ -154,14 +154,14 @@ class BatchReader {
 
   batch(buffer: ArrayBuffer, count: number): void {
     const header = new Uint32Array(buffer);
-    const bytes = new Uint8Array(buffer);
+    const view = new DataView(buffer);
     this.rows.clear();
     let at = 0;
     for (let i = 0; i < count && !this.subscriber.closed; i++) {
       const length = header[at + NETLINK_LENGTH] ?? 0;
       const kind = header[at + NETLINK_KIND];
       if (kind === NETLINK_KIND_GAP) this.gap(header, at);
-      else this.datagram(header, at, bytes, length, kind === NETLINK_KIND_TRUNCATED);
+      else this.datagram(header, at, view, length, kind === NETLINK_KIND_TRUNCATED);
       at += NETLINK_HEADER_WORDS + ((length + 3) >>> 2);
     }
     this.flush();
@@ -181,7 +181,7 @@ class BatchReader {
   private datagram(
     header: Uint32Array,
     at: number,
-    bytes: Uint8Array,
+    view: DataView,
     length: number,
     truncated: boolean,
   ): void {
@@ -190,7 +190,7 @@ class BatchReader {
     const nanoseconds = header[at + NETLINK_NANOSECONDS] ?? 0;
     const first = this.rows.length;
     const said = decodeConntrackMessages(
-      bytes,
+      view,
       start,
       start + length,
       this.rows,

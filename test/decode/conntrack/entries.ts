@@ -112,3 +112,27 @@ export function mutate(bytes: Uint8Array, random: () => number): Uint8Array {
   }
   return Uint8Array.from(out);
 }
+
+interface Datagram {
+  readonly sec: number;
+  readonly nsec: number;
+  readonly bytes: Uint8Array;
+}
+
+/** The recordings hold datagrams as a little-endian kernel sent them: length, seconds, nanoseconds, bytes. */
+export function datagrams(name: string): Datagram[] {
+  const bytes = recording(name);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const all: Datagram[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const length = view.getUint32(at, true);
+    const data = bytes.slice(at + 12, at + 12 + length);
+    all.push({
+      sec: view.getUint32(at + 4, true),
+      nsec: view.getUint32(at + 8, true),
+      bytes: data,
+    });
+    at += 12 + length;
+  }
+  return all;
+}

@@ -15,31 +15,10 @@ import {
   EVENT_UPDATE,
 } from '../../../src/model/conntrack.js';
 import { seeded } from '../../support/seeded.js';
-import { type Entry, entriesOf, mutate, recording } from './entries.js';
+import { datagrams, type Entry, entriesOf, mutate, recording } from './entries.js';
 
-interface Datagram {
-  readonly sec: number;
-  readonly nsec: number;
-  readonly bytes: Uint8Array;
-}
-
-/** The recordings hold datagrams as a little-endian kernel sent them: length, seconds, nanoseconds, bytes. */
-function datagrams(name: string): Datagram[] {
-  const bytes = recording(name);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const all: Datagram[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const length = view.getUint32(at, true);
-    const data = bytes.slice(at + 12, at + 12 + length);
-    all.push({
-      sec: view.getUint32(at + 4, true),
-      nsec: view.getUint32(at + 8, true),
-      bytes: data,
-    });
-    at += 12 + length;
-  }
-  return all;
-}
+const viewOf = (bytes: Uint8Array): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function decode(
   bytes: Uint8Array,
@@ -47,7 +26,7 @@ function decode(
   nsec = 5,
 ): { entries: Entry[] } & ConntrackMessages {
   const rows = new ConntrackRows(1);
-  const said = decodeConntrackMessages(bytes, 0, bytes.length, rows, sec, nsec);
+  const said = decodeConntrackMessages(viewOf(bytes), 0, bytes.length, rows, sec, nsec);
   return { entries: entriesOf(rows), ...said };
 }
 
@@ -309,7 +288,7 @@ describe('messages', () => {
   test('are looked for only where they are said to be', () => {
     const rows = new ConntrackRows(1);
     const bytes = join(new Uint8Array(8).fill(0xff), ENTRY, new Uint8Array(8).fill(0xff));
-    const said = decodeConntrackMessages(bytes, 8, 8 + ENTRY.length, rows, 1, 1);
+    const said = decodeConntrackMessages(viewOf(bytes), 8, 8 + ENTRY.length, rows, 1, 1);
     expect(said.problems).toEqual([]);
     expect(rows.length).toBe(1);
   });
@@ -321,7 +300,7 @@ describe('messages', () => {
     for (let i = 0; i < 4_000; i++) {
       const bytes = mutate(join(all[i % all.length] ?? ENTRY, ENTRY), random);
       const rows = new ConntrackRows(1);
-      const said = decodeConntrackMessages(bytes, 0, bytes.length, rows, 1, 1);
+      const said = decodeConntrackMessages(viewOf(bytes), 0, bytes.length, rows, 1, 1);
       taken += rows.length;
       expect(rows.length).toBeLessThanOrEqual(bytes.length / 20);
       expect(said.problems.length).toBeLessThanOrEqual(1);
@@ -337,7 +316,7 @@ describe('messages', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
         const rows = new ConntrackRows(1);
-        const said = decodeConntrackMessages(bytes, 0, bytes.length, rows, 1, 1);
+        const said = decodeConntrackMessages(viewOf(bytes), 0, bytes.length, rows, 1, 1);
         expect(said.problems.length).toBeLessThanOrEqual(1);
         expect(rows.words.length).toBeGreaterThanOrEqual(rows.length * CONNTRACK_WORDS);
       }),
