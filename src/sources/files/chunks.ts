@@ -14,8 +14,11 @@ const CHUNK_BYTES = 512 * 1024;
 /** After so many bytes other things have their turn (Ctrl-C, the progress bar): some milliseconds of decoding. */
 const TURN_BYTES = 8 * 1024 * 1024;
 
-/** Compressed bytes inflated at once. Deflate makes at most 1,032 of one, so at most 66 MB wait. */
+/** Compressed bytes inflated at once. Deflate makes at most 1,032 of one: 66 MB, and as much of the piece before. */
 const GZIP_PIECE_BYTES = 64 * 1024;
+
+/** Given out at once: each takes a turn of another thread. As much is lost where the compression is damaged. */
+const INFLATED_BYTES = 128 * 1024;
 
 /** RFC 1952, 2.3.1: ID1, ID2, and deflate, the only method there is. */
 const GZIP_MAGIC = [0x1f, 0x8b, 8];
@@ -262,7 +265,7 @@ async function* inflatePieces(
   raw: AsyncIterable<Uint8Array>,
   sizeAt: (offset: number) => number,
 ): AsyncGenerator<Uint8Array, Inflated> {
-  const gunzip = createGunzip();
+  const gunzip = createGunzip({ chunkSize: INFLATED_BYTES });
   let ready: Uint8Array[] = [];
   let failure: Error | undefined;
   let given = 0;
@@ -283,6 +286,7 @@ async function* inflatePieces(
     ended = true;
     wake();
   });
+  let earlier: Uint8Array[] = [];
   const taken = (): Uint8Array[] => {
     const chunks = ready;
     ready = [];
@@ -295,15 +299,19 @@ async function* inflatePieces(
         failedAt = before + at;
         const piece = chunk.subarray(at, at + sizeAt(failedAt));
         at += piece.length;
-        await new Promise<void>((done) => {
+        const written = new Promise<void>((done) => {
           wake = done;
           gunzip.write(piece, () => done());
         });
-        yield* taken();
+        // What came of the piece before is used while another thread uncompresses this one.
+        yield* earlier;
+        await written;
+        earlier = taken();
       }
       if (failure !== undefined || ended) break;
       before += chunk.length;
     }
+    yield* earlier;
     if (failure === undefined && !ended) {
       await new Promise<void>((done) => {
         wake = done;
