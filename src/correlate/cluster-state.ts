@@ -35,6 +35,10 @@ interface HeldPod {
 export class ClusterState {
   /** Changes whenever `services` may say something else than before. */
   serviceVersion = 0;
+  /** Changes with every change. */
+  changes = 0;
+  /** From when on nothing is known to have changed. */
+  latestChange: Nanos = BEGINNING;
 
   /** Pods that exist, by namespace/name. */
   private readonly pods = new Map<string, HeldPod>();
@@ -67,6 +71,8 @@ export class ClusterState {
     const told = time ?? BEGINNING;
     const at = before !== undefined && told < before ? before : told;
     this.latest.set(kind, at);
+    this.changes++;
+    if (at > this.latestChange) this.latestChange = at;
     switch (change.op) {
       case 'list':
         // Nobody told of an earlier state, so the first list is the best that is known of it. A Pod

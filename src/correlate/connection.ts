@@ -1,5 +1,6 @@
-import type { Outcome, Reason, Traffic, Verdict } from '../model/attribution.js';
+import type { Attribution, Outcome, Reason, Traffic, Verdict } from '../model/attribution.js';
 import type { ServiceEntry } from '../model/services.js';
+import type { Nanos } from '../model/time.js';
 
 /** Moment that is not known. */
 export const NEVER = Number.NEGATIVE_INFINITY;
@@ -142,7 +143,9 @@ export class Connection {
 
   // What was last said, to know whether there is something new.
   id: string | undefined;
-  said = '';
+  /** Its time as it was told with the id. */
+  startTime: Nanos | undefined;
+  saidAs: Attribution | undefined;
   saidVerdict: Verdict | undefined;
   saidReason: Reason | undefined;
   saidOutcome: Outcome = 'open';
@@ -182,7 +185,8 @@ export class Connection {
     this.judgedMark = 0;
     this.judgedRules = undefined;
     this.id = undefined;
-    this.said = '';
+    this.startTime = undefined;
+    this.saidAs = undefined;
     this.saidVerdict = undefined;
     this.saidReason = undefined;
     this.saidOutcome = 'open';

@@ -2,6 +2,7 @@ import { formatAddress, formatEndpoint } from '../model/address.js';
 import type {
   Attribution,
   Backend,
+  Claim,
   Direct,
   Evidence,
   FarEnd,
@@ -30,6 +31,7 @@ import {
   T_SPORT,
   T_SRC,
 } from './connection.js';
+import { type Client, otherPeer, peerFrom, type Way } from './phrases.js';
 import type { State } from './state.js';
 import { mix } from './tuple-map.js';
 import type { Judgement } from './verdict.js';
@@ -44,27 +46,29 @@ type Draft = { -readonly [K in keyof Attribution]: Attribution[K] };
 export function describe(state: State, c: Connection, j: Judgement): Attribution {
   const w = state.table.words;
   const at = state.table.at(c);
-  const time = c.time === NEVER ? undefined : state.clock.absolute(c.time);
-  const clientIp = formatAddress(w, at + ORIGINAL + T_SRC, c.family);
+  const connection = identify(state, c);
+  const time = c.startTime;
+  const { phrases, cluster } = state;
+  const kept = phrases.holds(cluster.changes, cluster.latestChange, time);
+  const way =
+    j.claim >= 0 && j.verdict !== 'conflict' ? wayOf(state, c, j.claim, time, kept) : undefined;
   const a: Draft = {
-    connection: identify(state, c),
+    connection,
     time,
     timeSource: c.timeSource,
     protocol: protocolName(c.protocol) as ProtocolName,
-    client: peerOf(state, clientIp, w[at + ORIGINAL + T_SPORT] ?? 0, time),
-    destination: {
-      ip: formatAddress(w, at + ORIGINAL + T_DST, c.family),
-      port: w[at + ORIGINAL + T_DPORT] ?? 0,
-    },
-    evidence: [],
+    client: peerFrom(clientOf(state, c, time, kept), w[at + ORIGINAL + T_SPORT] ?? 0),
+    destination: way?.destination ?? destinationOf(state, c),
+    evidence: NO_EVIDENCE,
     verdict: j.verdict ?? 'unattributed',
     outcome: j.outcome,
   };
   const uncertainty = Math.max(c.lateness, c.resolution);
   if (time !== undefined && uncertainty > WORTH_SAYING_NS) a.timeUncertaintyNs = uncertainty;
   if (c.zone > 0) a.zone = c.zone;
-  a.service = serviceOf(c);
-  if (j.claim >= 0) describeClaim(state, c, j, time, a);
+  a.service = way === undefined ? serviceOf(c) : way.service;
+  if (way !== undefined) describeWay(state, c, j, way, a);
+  else if (j.claim >= 0) a.claims = contradiction(state, c, time);
   else if (j.reason === 'no-endpoints' || j.reason === 'filtered') a.rules = c.byRules?.refusedBy;
   a.interfaces = interfacesOf(state, c);
   a.reason = j.reason;
@@ -98,32 +102,106 @@ export function describeDirect(state: State, c: Connection, outcome: Outcome): D
   };
 }
 
-/** Where the connection was sent, as far as its sources agree. */
-function describeClaim(
+const NO_EVIDENCE: readonly Evidence[] = [];
+
+function destinationOf(state: State, c: Connection): { ip: string; port: number } {
+  const w = state.table.words;
+  const at = state.table.at(c) + ORIGINAL;
+  return { ip: formatAddress(w, at + T_DST, c.family), port: w[at + T_DPORT] ?? 0 };
+}
+
+/** `kept`: what was found out for another connection of the client may be used, and what is found be kept. */
+function clientOf(state: State, c: Connection, time: Nanos | undefined, kept: boolean): Client {
+  const w = state.table.words;
+  const at = state.table.at(c) + ORIGINAL + T_SRC;
+  const known = kept ? state.phrases.client(w, at) : undefined;
+  if (known !== undefined) return known;
+  const ip = formatAddress(w, at, c.family);
+  const { pod, node } = peerOf(state, ip, 0, time);
+  const client = { ip, pod, node };
+  if (kept) state.phrases.keepClient(w, at, client);
+  return client;
+}
+
+/** Where a connection was sent, by the tuple at `claim`. */
+function wayOf(
   state: State,
   c: Connection,
-  j: Judgement,
+  claim: number,
   time: Nanos | undefined,
-  a: Draft,
-): void {
-  if (j.verdict === 'conflict') {
-    a.claims = [
-      { evidence: 'conntrack', backend: backendOf(state, c, BY_CONNTRACK, time).backend },
-      { evidence: 'packets', backend: backendOf(state, c, BY_PACKETS, time).backend },
-    ];
-    return;
+  kept: boolean,
+): Way {
+  const w = state.table.words;
+  const at = state.table.at(c);
+  const service = at + ORIGINAL + T_DST;
+  const endpoint = at + claim + T_DST;
+  const port = w[at + ORIGINAL + T_DPORT] ?? 0;
+  const endpointPort = w[at + claim + T_DPORT] ?? 0;
+  const kind = c.protocol | (c.vantage << 8);
+  const index = state.vantageOf(c).byRules;
+  if (kept) {
+    const known = state.phrases.way(w, service, endpoint, port, endpointPort, kind);
+    if (
+      known !== undefined &&
+      known.byRules === c.byRules &&
+      known.byCluster === c.byCluster &&
+      known.byAddress === c.byAddress &&
+      known.index === index
+    ) {
+      return known;
+    }
   }
-  const { backend, known } = backendOf(state, c, j.claim, time);
+  const { backend, known } = backendOf(state, c, claim, time);
+  const way: Way = {
+    byRules: c.byRules,
+    byCluster: c.byCluster,
+    byAddress: c.byAddress,
+    index,
+    destination: destinationOf(state, c),
+    service: serviceOf(c),
+    backend,
+    known,
+    rule: routeOf(state, c, backend)?.rule,
+    perClient: c.byRules?.routes.some(({ clients }) => clients !== undefined) === true,
+  };
+  if (kept) state.phrases.keepWay(w, service, endpoint, port, endpointPort, kind, way);
+  return way;
+}
+
+/** Where the connection was sent, as far as its sources agree. */
+function describeWay(state: State, c: Connection, j: Judgement, way: Way, a: Draft): void {
+  const { backend } = way;
   if (j.reason === 'time-too-coarse') {
     // What conntrack says is shown; of which of several connections it says it is not known.
     a.claims = [{ evidence: 'conntrack', backend }];
     return;
   }
+  const w = state.table.words;
+  const at = state.table.at(c);
   a.backend = backend;
-  a.source = sourceOf(state, c, j.claim);
-  a.rules = routeOf(state, c, backend)?.rule;
-  a.evidence = evidenceOf(c, j.claim, a.rules, known);
+  a.source = otherPeer(
+    w,
+    at + ORIGINAL + T_SRC,
+    w[at + ORIGINAL + T_SPORT] ?? 0,
+    at + j.claim + T_SRC,
+    w[at + j.claim + T_SPORT] ?? 0,
+    c.family,
+  );
+  a.rules = way.perClient ? routeOf(state, c, backend)?.rule : way.rule;
+  a.evidence = evidenceOf(c, j.claim, a.rules, way.known);
 }
+
+/** What each source says, where they do not agree. */
+function contradiction(state: State, c: Connection, time: Nanos | undefined): readonly Claim[] {
+  return [
+    { evidence: 'conntrack', backend: backendOf(state, c, BY_CONNTRACK, time).backend },
+    { evidence: 'packets', backend: backendOf(state, c, BY_PACKETS, time).backend },
+  ];
+}
+
+/** Low and high word of a start. */
+const START = new Uint32Array(2);
+const HEX = Array.from({ length: 0x1_0000 }, (_, i) => i.toString(16).padStart(4, '0'));
 
 /** Sixteen hexadecimal digits over protocol, original tuple, zone and start: equal across runs of the same input. */
 export function identify(state: State, c: Connection): string {
@@ -141,10 +219,11 @@ export function identify(state: State, c: Connection): string {
     a = Math.imul(a ^ (w[at + i] ?? 0), 0x01000193);
     b = Math.imul(b + (w[at + i] ?? 0), 0x85ebca6b) ^ (b >>> 13);
   }
-  const start = c.time === NEVER ? 0n : state.clock.absolute(c.time);
-  a = mix(a ^ Number(BigInt.asUintN(32, start)));
-  b = mix(b ^ Number(BigInt.asUintN(32, start >> 32n)) ^ a);
-  c.id = `${a.toString(16).padStart(8, '0')}${b.toString(16).padStart(8, '0')}`;
+  c.startTime = c.time === NEVER ? undefined : state.clock.absolute(c.time);
+  state.clock.split(c.time === NEVER ? undefined : c.time, START);
+  a = mix(a ^ (START[0] ?? 0));
+  b = mix(b ^ (START[1] ?? 0) ^ a);
+  c.id = `${HEX[a >>> 16]}${HEX[a & 0xffff]}${HEX[b >>> 16]}${HEX[b & 0xffff]}`;
   return c.id;
 }
 
@@ -303,20 +382,6 @@ function evidenceOf(
   if (rules !== undefined) evidence.push('rules');
   if (known) evidence.push('cluster');
   return evidence;
-}
-
-/** The peer that the endpoint sees, where it is not the client itself. */
-function sourceOf(
-  state: State,
-  c: Connection,
-  claim: number,
-): { ip: string; port: number } | undefined {
-  const w = state.table.words;
-  const at = state.table.at(c);
-  const ip = formatAddress(w, at + claim + T_SRC, c.family);
-  const port = w[at + claim + T_SPORT] ?? 0;
-  const clientIp = formatAddress(w, at + ORIGINAL + T_SRC, c.family);
-  return ip === clientIp && port === w[at + ORIGINAL + T_SPORT] ? undefined : { ip, port };
 }
 
 function interfacesOf(state: State, c: Connection): { in?: string; out?: string } | undefined {

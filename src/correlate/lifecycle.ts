@@ -1,4 +1,5 @@
 import { formatAddress } from '../model/address.js';
+import type { Attribution } from '../model/attribution.js';
 import { isOpenTo } from '../model/clients.js';
 import { SCTP, TCP, UDP } from '../model/packet.js';
 import type { ServiceEntry } from '../model/services.js';
@@ -140,25 +141,11 @@ export function say(state: State, c: Connection): void {
   tally(state, c, j.verdict, j.reason);
   if (!state.describes || !isNews(state, c, j)) return;
   const attribution = describe(state, c, j);
-  const { backend, service, source } = attribution;
-  const signature = [
-    j.verdict,
-    j.reason,
-    j.outcome,
-    backend?.ip,
-    backend?.port,
-    backend?.pod?.namespace,
-    backend?.pod?.name,
-    service?.namespace,
-    service?.name,
-    service?.portName,
-    service?.via,
-    source?.ip,
-    source?.port,
-  ].join('|');
-  if (signature === c.said) return;
-  const first = c.said === '';
-  c.said = signature;
+  const before = c.saidAs;
+  if (before !== undefined && saysTheSame(before, attribution)) return;
+  const first = before === undefined;
+  c.saidAs = attribution;
+  const { backend } = attribution;
   state.out.push({ type: 'attribution', attribution });
   if (!first || backend === undefined || backend.pod !== undefined) return;
   if (!state.knowsPods) {
@@ -174,6 +161,27 @@ export function say(state: State, c: Connection): void {
       detail: `no Pod is known to have owned ${backend.ip} at that time`,
     });
   }
+}
+
+/** Whether an attribution adds nothing to the one before it that would be worth another line. */
+function saysTheSame(a: Attribution, b: Attribution): boolean {
+  return (
+    a.verdict === b.verdict &&
+    a.reason === b.reason &&
+    a.outcome === b.outcome &&
+    (a.backend === b.backend ||
+      (a.backend?.ip === b.backend?.ip &&
+        a.backend?.port === b.backend?.port &&
+        a.backend?.pod?.name === b.backend?.pod?.name &&
+        a.backend?.pod?.namespace === b.backend?.pod?.namespace)) &&
+    (a.service === b.service ||
+      (a.service?.name === b.service?.name &&
+        a.service?.namespace === b.service?.namespace &&
+        a.service?.portName === b.service?.portName &&
+        a.service?.via === b.service?.via)) &&
+    a.source?.ip === b.source?.ip &&
+    a.source?.port === b.source?.port
+  );
 }
 
 /**

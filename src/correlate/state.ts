@@ -7,6 +7,7 @@ import type { Clock } from './clock.js';
 import type { ClusterState } from './cluster-state.js';
 import type { Connection } from './connection.js';
 import { ConnectionTable } from './connection-table.js';
+import { Phrases } from './phrases.js';
 import { TupleMap } from './tuple-map.js';
 import { UndatedListing } from './undated-listing.js';
 import { Vantage } from './vantage.js';
@@ -84,6 +85,7 @@ export interface Span {
 export class State {
   readonly table = new ConnectionTable();
   readonly agenda = new Agenda();
+  readonly phrases = new Phrases();
   readonly interfaces: Interfaces;
   readonly clock: Clock;
   readonly cluster: ClusterState;
