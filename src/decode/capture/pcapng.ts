@@ -124,9 +124,10 @@ export class PcapngFile {
         }
         if (!this.readByteOrder(span, at)) return at;
       }
-      const said = view.getUint32(at + 4, this.little);
+      // Signed, so that nothing here leaves the integers: a negative one is far too long.
+      const said = view.getInt32(at + 4, this.little);
       if (said < 12 || (said & 3) !== 0 || said > MAX_BLOCK_BYTES) {
-        this.stopAtLength(span, at, said);
+        this.stopAtLength(span, at, said >>> 0);
         return at;
       }
       if (end - at < said) {
@@ -135,7 +136,7 @@ export class PcapngFile {
       }
       const describes = type === INTERFACE_DESCRIPTION || type === SECTION_HEADER;
       const size = describes ? this.sizeOfDescription(span, at, said) : said;
-      if (view.getUint32(at + size - 4, this.little) !== said) {
+      if (view.getInt32(at + size - 4, this.little) !== said) {
         this.stopAtTrailer(span, at, said);
         return at;
       }
@@ -196,10 +197,16 @@ export class PcapngFile {
     const { view } = span;
     const { little, intake } = this;
     intake.packets++;
-    const described = size < 32 ? undefined : this.interfaces[view.getUint32(at + 8, little)];
-    const captured = size < 32 ? 0 : view.getUint32(at + 20, little);
-    if (described === undefined || captured > size - 32) {
-      this.skipPacket(span, at, size < 32 ? -1 : view.getUint32(at + 8, little), captured);
+    if (size < 32) {
+      this.skipPacket(span, at, -1, 0);
+      return;
+    }
+    const number = view.getInt32(at + 8, little);
+    const captured = view.getInt32(at + 20, little);
+    const described =
+      number >= 0 && number < this.interfaces.length ? this.interfaces[number] : undefined;
+    if (described === undefined || captured < 0 || captured > size - 32) {
+      this.skipPacket(span, at, number >>> 0, captured >>> 0);
       return;
     }
     if (!described.supported) {

@@ -26,6 +26,10 @@ export class TimeScale {
   private readonly fastUnits: number;
   private readonly nanosPerUnit: number;
   private readonly units: bigint;
+  /** The time stamp that began the second of the last one (-1: not known), and that second: times of one second come together. */
+  private high = -1;
+  private low = 0;
+  private seconds = 0;
 
   /**
    * `tsresol`: negative power of 10, or of 2 with the highest bit set. `offsetSeconds` is added to
@@ -44,6 +48,15 @@ export class TimeScale {
 
   /** The moment of a time stamp's two words, rounded down to ns. */
   read(high: number, low: number, into: Stamp): void {
+    if (high === this.high && low >= this.low && low - this.low < this.fastUnits) {
+      into.seconds = this.seconds;
+      into.nanoseconds = (low - this.low) * this.nanosPerUnit;
+      return;
+    }
+    this.divide(high, low, into);
+  }
+
+  private divide(high: number, low: number, into: Stamp): void {
     let seconds: number;
     let nanoseconds: number;
     const units = this.fastUnits;
@@ -59,6 +72,9 @@ export class TimeScale {
         seconds--;
       }
       nanoseconds = rest * this.nanosPerUnit;
+      // Where a second goes over the end of the low word, its times are divided one by one.
+      this.high = low >= rest ? high : -1;
+      this.low = low - rest;
     } else {
       const time = (BigInt(high) << 32n) | BigInt(low);
       seconds = Number(time / this.units);
@@ -67,6 +83,8 @@ export class TimeScale {
     into.seconds = seconds + this.offsetSeconds;
     into.nanoseconds = nanoseconds;
     clampStamp(into);
+    this.seconds = into.seconds;
+    if (into.seconds !== seconds + this.offsetSeconds) this.high = -1;
   }
 }
 
