@@ -1,6 +1,7 @@
 import { sameAddress } from '../model/address.js';
 import {
   BY_CONNTRACK,
+  BY_PACKETS,
   CONNECTION_MOMENTS,
   CONNECTION_WORDS,
   Connection,
@@ -174,9 +175,9 @@ export class ConnectionTable {
     sport: number,
     dport: number,
   ): Connection | undefined {
-    const first = nodeOf(c.slot, 1);
+    const first = nodeOf(c.slot, 2);
     const linked = this.flows.has(first) && this.hasTuple(c, 0, words, src, dst, sport, dport);
-    const next = this.flows.next(linked ? first : nodeOf(c.slot, 2));
+    const next = this.flows.next(linked ? first : nodeOf(c.slot, 1));
     return next === NO_NODE ? undefined : this.translation(next, words, src, sport);
   }
 
@@ -191,8 +192,8 @@ export class ConnectionTable {
     dport: number,
   ): void {
     const { slot } = c;
-    const node = nodeOf(slot, which === 0 ? 1 : 2);
-    const other = nodeOf(slot, which === 0 ? 2 : 1);
+    const node = nodeOf(slot, which === 0 ? 2 : 1);
+    const other = nodeOf(slot, which === 0 ? 1 : 2);
     this.flows.unlink(this.numbers.words, node);
     this.write(wordsOf(node), words, src, dst, sport, dport);
     // Both sources usually agree: one link is enough, and two would make a loop.
@@ -206,11 +207,11 @@ export class ConnectionTable {
 
   /** Takes back what `setTranslated` said. */
   clearTranslated(c: Connection, which: 0 | 1): void {
-    const node = nodeOf(c.slot, which === 0 ? 1 : 2);
+    const node = nodeOf(c.slot, which === 0 ? 2 : 1);
     this.flows.unlink(this.numbers.words, node);
     const at = wordsOf(node);
     this.numbers.words.fill(0, at, at + TUPLE_WORDS);
-    this.linkTranslated(nodeOf(c.slot, which === 0 ? 2 : 1));
+    this.linkTranslated(nodeOf(c.slot, which === 0 ? 1 : 2));
   }
 
   private linkTranslated(node: number): void {
@@ -242,7 +243,7 @@ export class ConnectionTable {
     sport: number,
     dport: number,
   ): boolean {
-    const at = this.at(c) + BY_CONNTRACK + which * TUPLE_WORDS;
+    const at = this.at(c) + (which === 0 ? BY_CONNTRACK : BY_PACKETS);
     const w = this.numbers.words;
     if (w[at + T_SPORT] !== sport || w[at + T_DPORT] !== dport) return false;
     return sameAddress(w, at + T_SRC, words, src) && sameAddress(w, at + T_DST, words, dst);

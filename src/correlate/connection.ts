@@ -44,40 +44,42 @@ export const T_SPORT = 8;
 export const T_DPORT = 9;
 /** Offsets of the three tuples: as the client sent it, translated as conntrack says, translated as seen. */
 export const ORIGINAL = 0;
-export const BY_CONNTRACK = ORIGINAL + TUPLE_WORDS;
-export const BY_PACKETS = BY_CONNTRACK + TUPLE_WORDS;
-/** Beside the tuples: numbers of 32 bits. */
-export const W_PROTOCOL = 30;
-const W_ISN = 31;
-const W_ANSWER_ISN = 32;
-const W_PRINT = 33;
-const W_OLD_PRINT = 34;
-const W_IPID = 35;
-const W_RESOLUTION = 36;
-const W_LATENESS = 37;
-const W_CONNTRACK_RESOLUTION = 38;
-const W_CONNTRACK_ID = 39;
-export const CONNECTION_WORDS = 40;
+export const BY_PACKETS = 16;
+export const BY_CONNTRACK = 32;
+/**
+ * Beside the tuples: numbers of 32 bits. A connection's words are three lines of the cache: what every packet
+ * asks for in the first, what its translated copies do in the second, conntrack's in the third.
+ */
+export const W_PROTOCOL = 10;
+const W_ISN = 11;
+const W_PRINT = 12;
+const W_OLD_PRINT = 13;
+const W_IPID = 14;
+const W_RESOLUTION = 15;
+const W_ANSWER_ISN = 26;
+const W_LATENESS = 27;
+const W_CONNTRACK_RESOLUTION = 42;
+const W_CONNTRACK_ID = 43;
+export const CONNECTION_WORDS = 48;
 
 /** Moments and spans in ns, as doubles. */
 const M_TIME = 0;
 const M_LAST_SENT = 1;
-const M_FIRST_SENT = 2;
-const M_FIRST_POST = 3;
-const M_LAST_POST = 4;
-const M_ANSWER = 5;
-const M_LAST_SEEN = 6;
-const M_END = 7;
-const M_CLOSE_AT = 8;
-const M_WAKE_AT = 9;
+const M_LAST_SEEN = 2;
+const M_END = 3;
+const M_WAKE_AT = 4;
+const M_CLOSE_AT = 5;
+const M_FIRST_SENT = 6;
+const M_ANSWER = 7;
+const M_FIRST_POST = 8;
+const M_LAST_POST = 9;
 const M_NAT = 10;
 const M_CONNTRACK = 11;
 const M_CONNTRACK_END = 12;
 const M_LAST_ANSWER = 13;
 const M_REFUSED = 14;
 const M_MISSING_SINCE = 15;
-const M_STALE_LOOK = 16;
-export const CONNECTION_MOMENTS = 17;
+export const CONNECTION_MOMENTS = 16;
 
 /** The numbers of all connections, each with a stretch of either array; replaced when they grow. */
 export class Numbers {
@@ -123,6 +125,8 @@ export class Connection {
   leftSeen = false;
   /** UDP: how many datagrams in a row no translated copy followed. */
   missing = 0;
+  /** UDP: when to look again whether its endpoint is still there. */
+  staleLookAt = NEVER;
   private knowsConntrackId = false;
   /** What the rules and the cluster said of the address when it began. */
   byRules: ServiceEntry | undefined;
@@ -172,6 +176,7 @@ export class Connection {
     this.far = undefined;
     this.leftSeen = false;
     this.missing = 0;
+    this.staleLookAt = NEVER;
     this.knowsConntrackId = false;
     this.byRules = undefined;
     this.byCluster = undefined;
@@ -350,13 +355,6 @@ export class Connection {
   }
   set missingSince(to: number) {
     this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_MISSING_SINCE] = to;
-  }
-  /** UDP: when to look again whether its endpoint is still there. */
-  get staleLookAt(): number {
-    return this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_STALE_LOOK] ?? 0;
-  }
-  set staleLookAt(to: number) {
-    this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_STALE_LOOK] = to;
   }
   /** Moment and resolution of conntrack's NEW, to know its copies. */
   get conntrackTime(): number {

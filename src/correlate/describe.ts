@@ -201,7 +201,11 @@ function contradiction(state: State, c: Connection, time: Nanos | undefined): re
 
 /** Low and high word of a start. */
 const START = new Uint32Array(2);
-const HEX = Array.from({ length: 0x1_0000 }, (_, i) => i.toString(16).padStart(4, '0'));
+const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
+
+function hex(n: number): string {
+  return `${HEX[n >>> 24]}${HEX[(n >>> 16) & 255]}${HEX[(n >>> 8) & 255]}${HEX[n & 255]}`;
+}
 
 /** Sixteen hexadecimal digits over protocol, original tuple, zone and start: equal across runs of the same input. */
 export function identify(state: State, c: Connection): string {
@@ -223,7 +227,7 @@ export function identify(state: State, c: Connection): string {
   state.clock.split(c.time === NEVER ? undefined : c.time, START);
   a = mix(a ^ (START[0] ?? 0));
   b = mix(b ^ (START[1] ?? 0) ^ a);
-  c.id = `${HEX[a >>> 16]}${HEX[a & 0xffff]}${HEX[b >>> 16]}${HEX[b & 0xffff]}`;
+  c.id = hex(a) + hex(b);
   return c.id;
 }
 

@@ -1,5 +1,13 @@
 import { sameAddress } from '../model/address.js';
-import { CONNECTION_WORDS, T_DPORT, T_DST, T_SPORT, T_SRC, W_PROTOCOL } from './connection.js';
+import {
+  BY_PACKETS,
+  CONNECTION_WORDS,
+  T_DPORT,
+  T_DST,
+  T_SPORT,
+  T_SRC,
+  W_PROTOCOL,
+} from './connection.js';
 import { Places } from './places.js';
 import { mix } from './tuple-map.js';
 
@@ -13,7 +21,7 @@ import { mix } from './tuple-map.js';
  */
 export const NO_NODE = -1;
 
-/** Tuples a connection can have: as the client sent it, translated by conntrack, translated by packets. */
+/** Tuples a connection can have: as the client sent it, translated by packets, translated by conntrack; in the order of their words. */
 export type Role = 0 | 1 | 2;
 
 const ROLE_BITS = 2;
@@ -158,7 +166,7 @@ export class FlowTable {
 
 /** Where the tuple of a node starts in the connections' words. */
 export function wordsOf(node: number): number {
-  return slotOf(node) * CONNECTION_WORDS + roleOf(node) * 10;
+  return slotOf(node) * CONNECTION_WORDS + roleOf(node) * BY_PACKETS;
 }
 
 /** Whether a packet with this source was sent in the direction of a node's tuple (the pair is known to be equal). */
