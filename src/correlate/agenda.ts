@@ -5,6 +5,7 @@
  * deterministic.
  */
 const QUEUES = 8;
+const FIRST_ITEMS = 1_024;
 
 export class Agenda {
   private readonly queues: Queue[] = Array.from({ length: QUEUES }, () => new Queue());
@@ -63,9 +64,9 @@ export class Agenda {
 
 /** In order of time as it is filled: a ring over typed arrays. */
 class Queue {
-  private times = new Float64Array(256);
-  private orders = new Float64Array(256);
-  private items = new Int32Array(256);
+  private times = new Float64Array(FIRST_ITEMS);
+  private orders = new Float64Array(FIRST_ITEMS);
+  private items = new Int32Array(FIRST_ITEMS);
   private head = 0;
   size = 0;
   /** Moment of the last; -Infinity while it is empty, so that anything fits. */
@@ -91,6 +92,7 @@ class Queue {
     const item = this.items[this.head] ?? -1;
     this.head = (this.head + 1) & (this.times.length - 1);
     if (--this.size === 0) {
+      if (this.times.length > FIRST_ITEMS) this.shrink();
       this.last = Number.NEGATIVE_INFINITY;
       this.firstTime = Number.POSITIVE_INFINITY;
       this.firstOrder = Number.POSITIVE_INFINITY;
@@ -99,6 +101,14 @@ class Queue {
       this.firstOrder = this.orders[this.head] ?? 0;
     }
     return item;
+  }
+
+  /** A wave has passed. */
+  private shrink(): void {
+    this.times = new Float64Array(FIRST_ITEMS);
+    this.orders = new Float64Array(FIRST_ITEMS);
+    this.items = new Int32Array(FIRST_ITEMS);
+    this.head = 0;
   }
 
   private grow(): void {

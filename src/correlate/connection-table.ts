@@ -17,6 +17,10 @@ import {
 import { FlowTable, isSentBy, NO_NODE, nodeOf, roleOf, slotOf, wordsOf } from './flow-table.js';
 import { SequenceTable } from './sequence-table.js';
 
+const FIRST_SLOTS = 1_024;
+/** How many connections go before it is looked whether memory can be given back. */
+const TRIM_EVERY = 16_384;
+
 /**
  * All connections, found by the tuples that their packets may carry and by initial sequence number.
  * Several connections in turn may have one key (a tuple is used again): look-ups give the newest, and
@@ -27,6 +31,7 @@ export class ConnectionTable {
   private readonly list: Connection[] = [];
   private readonly free: number[] = [];
   private made = 0;
+  private released = 0;
   private readonly flows = new FlowTable();
   private readonly sequences = new SequenceTable();
 
@@ -73,6 +78,28 @@ export class ConnectionTable {
     this.sequences.unlink(slot);
     c.kind = FREE;
     this.free.push(slot);
+    if (++this.released % TRIM_EVERY === 0) this.trim();
+  }
+
+  /** After a wave has passed: gives back what most connections of it needed. */
+  trim(): void {
+    const capacity = this.numbers.words.length / CONNECTION_WORDS;
+    if (capacity <= FIRST_SLOTS || this.size * 8 > capacity) return;
+    let used = this.list.length;
+    while (used > 0 && this.list[used - 1]?.kind === FREE) used--;
+    let slots = FIRST_SLOTS;
+    while (slots < used * 2) slots *= 2;
+    if (slots >= capacity) return;
+    this.numbers.words = this.numbers.words.slice(0, slots * CONNECTION_WORDS);
+    this.numbers.moments = this.numbers.moments.slice(0, slots * CONNECTION_MOMENTS);
+    this.list.length = used;
+    this.free.length = 0;
+    // The lowest are used first, so that those above can be given back one day.
+    for (let slot = used - 1; slot >= 0; slot--) {
+      if (this.list[slot]?.kind === FREE) this.free.push(slot);
+    }
+    this.flows.trim(slots);
+    this.sequences.trim(slots);
   }
 
   get(slot: number): Connection | undefined {

@@ -196,6 +196,7 @@ export class Correlator {
     const { state } = this;
     if (state.now < this.pruned + PRUNE_EVERY_NS) return;
     this.pruned = state.now;
+    state.table.trim();
     state.cluster.prune(state.clock.absolute(Math.floor(state.now - HISTORY_NS)));
   }
 

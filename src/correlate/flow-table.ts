@@ -152,6 +152,15 @@ export class FlowTable {
     }
   }
 
+  /** Gives memory back; no connection has a place from `slots` on. */
+  trim(slots: number): void {
+    this.places.trim();
+    const size = slots << ROLE_BITS;
+    if (size >= this.older.length) return;
+    this.older = this.older.slice(0, size);
+    this.linked = this.linked.slice(0, size);
+  }
+
   private growNodes(node: number): void {
     let size = this.older.length;
     while (size <= node) size *= 2;

@@ -37,9 +37,19 @@ export class Places {
     this.used--;
   }
 
+  /** Gives memory back when few places are used. */
+  trim(): void {
+    let mask = this.mask;
+    while (mask > FIRST_PLACES && this.used * 8 < mask) mask >>>= 1;
+    if (mask !== this.mask) this.resize(mask);
+  }
+
   private grow(): void {
+    this.resize(this.mask * 2 + 1);
+  }
+
+  private resize(mask: number): void {
     const old = this.pairs;
-    const mask = this.mask * 2 + 1;
     const pairs = new Uint32Array((mask + 1) * 2);
     for (let from = 0; from < old.length; from += 2) {
       const entry = old[from + 1] ?? 0;

@@ -77,6 +77,16 @@ export class SequenceTable {
     }
   }
 
+  /** Gives memory back; no connection has a place from `slots` on. */
+  trim(slots: number): void {
+    this.places.trim();
+    if (slots >= this.older.length) return;
+    this.older = this.older.slice(0, slots);
+    this.numbers = this.numbers.slice(0, slots);
+    this.protocols = this.protocols.slice(0, slots);
+    this.linked = this.linked.slice(0, slots);
+  }
+
   private is(slot: number, number: number, protocol: number): boolean {
     return this.numbers[slot] === number && this.protocols[slot] === protocol;
   }
