@@ -165,12 +165,12 @@ function readLink(linkType: number, view: DataView): Link | undefined {
   switch (linkType) {
     case 1: {
       const length = behindTags(view, 12);
-      return length && plain(length);
+      return length === undefined ? undefined : plain(length);
     }
     case 113: {
       const direction = DIRECTIONS[view.getUint16(0)] ?? DIRECTION_UNKNOWN;
       const length = behindTags(view, 14);
-      return length && { length, direction, index: 0 };
+      return length === undefined ? undefined : { length, direction, index: 0 };
     }
     case 276: {
       const index = view.getUint32(4);
@@ -178,7 +178,7 @@ function readLink(linkType: number, view: DataView): Link | undefined {
       view.getUint8(19);
       const type = view.getUint16(0);
       const length = isIp(type) ? 20 : isVlan(type) ? behindTags(view, 22) : undefined;
-      return length && { length, direction, index };
+      return length === undefined ? undefined : { length, direction, index };
     }
     case 0:
     case 108: {
