@@ -36,7 +36,7 @@ a file without times of its own was written.
 
 Examples:
   $ whichpod replay recording/
-  $ whichpod replay node1=a/ node2=b/ --node node2
+  $ whichpod replay node1=a/ node2=b/          two nodes as one, each end named
   $ whichpod replay capture.pcapng rules.txt pods.json --node node1 -o wide
   $ whichpod replay conntrack.xml@2026-11-22T19:55:00Z rules.txt --tz +01:00
   $ whichpod replay recording/ -o summary --fail-on conflict,unattributed,loss
