@@ -26,7 +26,7 @@ export class TimeScale {
   private readonly fastUnits: number;
   private readonly nanosPerUnit: number;
   private readonly units: bigint;
-  /** The time stamp that began the second of the last one (-1: not known), and that second: times of one second come together. */
+  /** Where the second of the last time stamp began (`high` -1: not known), and that second: times of one second come together. */
   private high = -1;
   private low = 0;
   private seconds = 0;
@@ -72,8 +72,8 @@ export class TimeScale {
         seconds--;
       }
       nanoseconds = rest * this.nanosPerUnit;
-      // Where a second goes over the end of the low word, its times are divided one by one.
-      this.high = low >= rest ? high : -1;
+      // Below 0 where the second began before the low word did: the differences are right all the same.
+      this.high = high;
       this.low = low - rest;
     } else {
       const time = (BigInt(high) << 32n) | BigInt(low);
