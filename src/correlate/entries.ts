@@ -40,6 +40,7 @@ import {
   T_SRC,
 } from './connection.js';
 import type { State } from './state.js';
+import { mix } from './tuple-map.js';
 
 /** A time cut to whole seconds cannot order what happened within one. */
 export const COARSE_NS = 1_000_000;
@@ -149,6 +150,13 @@ export function holder(
     }
   }
   return undefined;
+}
+
+/** Where an entry's connection was sent, as a number that differs for other endpoints. */
+export function whereTo(words: Uint32Array, address: number, port: number): number {
+  let h = mix((words[address + 3] ?? 0) ^ Math.imul(port, 0x9e3779b1));
+  h = mix(h ^ (words[address] ?? 0) ^ (words[address + 1] ?? 0) ^ (words[address + 2] ?? 0));
+  return h >>> 1;
 }
 
 /** Whether conntrack told, about this span, that this very entry ended. */

@@ -9,6 +9,7 @@ import {
   type Connection,
   CT_CLAIM,
   CT_ENDED,
+  CT_LISTED,
   ICMP_REFUSAL,
   IN_LISTING,
   LONE,
@@ -32,6 +33,7 @@ import {
   T_SRC,
 } from './connection.js';
 import { clientPlace, clientText, describe, describeDirect, identify } from './describe.js';
+import { whereTo } from './entries.js';
 import { count, LIMITS, type State } from './state.js';
 import { mix } from './tuple-map.js';
 import { type Judgement, judge, outcomeOf } from './verdict.js';
@@ -290,6 +292,7 @@ export function runAgenda(state: State, now: number): void {
 
 function review(state: State, c: Connection, now: number): void {
   if (c.kind === CLOSED) {
+    if (staysInConntrack(state, c)) rememberEntry(state, c);
     state.table.release(c);
     return;
   }
@@ -417,7 +420,30 @@ export function close(state: State, c: Connection): void {
 /** How long a connection is kept after its last word, so that what still comes of it finds it. */
 function keepNs(state: State, c: Connection): number {
   if (!state.hasConntrack) return isOver(state, c) ? LIMITS.OVER_NS : LIMITS.KEEP_NS;
-  return (c.bits & CT_ENDED) === 0 ? LIMITS.KEEP_WITH_CONNTRACK_NS : LIMITS.KEEP_NS;
+  if ((c.bits & CT_ENDED) !== 0 || staysInConntrack(state, c)) return LIMITS.KEEP_NS;
+  return LIMITS.KEEP_WITH_CONNTRACK_NS;
+}
+
+/** Live, a connection of whose entry an event told need not be kept for as long as the entry lasts: a note does. */
+function staysInConntrack(state: State, c: Connection): boolean {
+  return state.firstListingIsOld && (c.bits & (CT_CLAIM | CT_ENDED | CT_LISTED)) === CT_CLAIM;
+}
+
+function rememberEntry(state: State, c: Connection): void {
+  const w = state.table.words;
+  const at = state.table.at(c);
+  const from = at + ORIGINAL;
+  const to = at + BY_CONNTRACK;
+  state.gone.add(
+    w,
+    from + T_SRC,
+    from + T_DST,
+    w[from + T_SPORT] ?? 0,
+    w[from + T_DPORT] ?? 0,
+    c.protocol,
+    whereTo(w, to + T_DST, w[to + T_DPORT] ?? 0),
+    state.now,
+  );
 }
 
 /** Both sides have closed, and only packets, in order of time, can tell more: copies of what was seen. */

@@ -110,6 +110,14 @@ function onDestroy(
   ) {
     return;
   }
+  state.gone.delete(
+    row,
+    at + C_OSRC,
+    at + C_ODST,
+    row[at + C_OSPORT] ?? 0,
+    row[at + C_ODPORT] ?? 0,
+    protocol,
+  );
   let c = holder(state, row, at, protocol, bits);
   if (c !== undefined && coarserThan(c, resolution)) return;
   if (c === undefined) {

@@ -1,4 +1,13 @@
-import { C_BITS, C_ODPORT, C_ODST, C_OSPORT, C_OSRC, C_PROTOCOL } from '../model/conntrack.js';
+import {
+  C_BITS,
+  C_ODPORT,
+  C_ODST,
+  C_OSPORT,
+  C_OSRC,
+  C_PROTOCOL,
+  C_RSPORT,
+  C_RSRC,
+} from '../model/conntrack.js';
 import {
   CLOSED,
   type Connection,
@@ -20,6 +29,7 @@ import {
   sameReply,
   sameZone,
   wasEnded,
+  whereTo,
 } from './entries.js';
 import { learn, openEntry, take } from './entry-facts.js';
 import { admit, say, supersede } from './lifecycle.js';
@@ -108,6 +118,13 @@ export function onListed(
   const sport = row[at + C_OSPORT] ?? 0;
   const dport = row[at + C_ODPORT] ?? 0;
   if (old.find(row, at + C_OSRC, at + C_ODST, sport, dport, protocol) >= 0) return;
+  const where = whereTo(row, at + C_RSRC, row[at + C_RSPORT] ?? 0);
+  if (
+    newest === undefined &&
+    state.gone.has(row, at + C_OSRC, at + C_ODST, sport, dport, protocol, where)
+  ) {
+    return;
+  }
   const translated = isTranslated(row, at);
   const waiting = listedFor(state, newest, row, at, time);
   if (waiting !== undefined) {

@@ -7,6 +7,7 @@ import type { Clock } from './clock.js';
 import type { ClusterState } from './cluster-state.js';
 import type { Connection } from './connection.js';
 import { ConnectionTable } from './connection-table.js';
+import { GoneEntries } from './gone-entries.js';
 import { Phrases } from './phrases.js';
 import { TupleMap } from './tuple-map.js';
 import { UndatedListing } from './undated-listing.js';
@@ -139,6 +140,8 @@ export class State {
   readonly listing = new UndatedListing();
   /** Entries that were open before we looked: tuple -> 1. */
   readonly old = new TupleMap();
+  /** Entries of connections that are not kept any more. */
+  readonly gone = new GoneEntries(KEEP_WITH_CONNTRACK_NS);
   /** When the first listing by a program began. */
   firstListing = Number.NEGATIVE_INFINITY;
   direct = 0;
