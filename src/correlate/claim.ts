@@ -11,8 +11,11 @@ import {
   P_SRC,
 } from '../model/packet.js';
 import {
+  BY_CONNTRACK,
   BY_PACKETS,
   type Connection,
+  CT_CLAIM,
+  CT_ENDED,
   HAS_ANSWER_ISN,
   NEVER,
   ORIGINAL,
@@ -59,6 +62,8 @@ export function claim(
     if (before !== undefined) {
       news = true;
       sentElsewhere(state, c, before, time);
+    } else if (isChosenAnew(c)) {
+      sentElsewhere(state, c, endpointText(state, c, BY_CONNTRACK), time);
     }
   }
   c.bits |= PK_CLAIM;
@@ -91,6 +96,12 @@ export function claim(
   if (leaves) c.leftSeen = true;
   if (time > c.lastSeen) c.lastSeen = time;
   if (news) say(state, c);
+}
+
+/** The opening packet was sent again after conntrack's entry of the first time had gone: the rules choose anew. */
+function isChosenAnew(c: Connection): boolean {
+  const ended = CT_CLAIM | CT_ENDED;
+  return c.retransmits > 0 && (c.bits & ended) === ended && c.conntrackEnd <= c.lastSent;
 }
 
 /** The same opening packet at another endpoint than before: it was sent again, and the rules chose anew. */

@@ -261,7 +261,7 @@ export function end(state: State, c: Connection, time: number): void {
 
 /** A connection that had ended without ever being answered goes on: its opening packet was sent again. */
 export function revive(c: Connection): void {
-  c.bits &= ~(CT_ENDED | SAW_RESET | SAW_REFUSAL | ICMP_REFUSAL | SAW_UNREACHABLE);
+  c.bits &= ~(SAW_RESET | SAW_REFUSAL | ICMP_REFUSAL | SAW_UNREACHABLE);
   c.endTime = NEVER;
   c.closeAt = Number.POSITIVE_INFINITY;
 }

@@ -176,6 +176,7 @@ function chosenAnew(
   const before = endpointText(state, c, BY_CONNTRACK);
   const told = c.earlier?.includes(before) === true;
   revive(c);
+  c.bits &= ~CT_ENDED;
   state.listing.tick(row, at);
   c.conntrackTime = NEVER;
   take(state, c, row, at, time, 1, bits);

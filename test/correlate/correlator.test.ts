@@ -812,6 +812,33 @@ describe('conntrack that begins to follow a connection in mid-stream', () => {
   });
 });
 
+describe('a SYN sent again after its conntrack entry was deleted', () => {
+  it.each([
+    ['with packets after translation', true],
+    ['without', false],
+  ])('is one connection, to the endpoint that was chosen anew, %s', (_, seenAfter) => {
+    const entry = { from: CLIENT, to: VIP, id: 1, unreplied: true } as const;
+    const b = bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 5, print: 5 })
+      .conntrack({ ...entry, event: EVENT_NEW, endpoint: POD_A, at: 9_000 })
+      .conntrack({ ...entry, event: EVENT_DESTROY, endpoint: POD_A, at: SECOND / 2 })
+      .packet({ at: SECOND, from: CLIENT, to: VIP, seq: 5, print: 6 });
+    if (seenAfter) b.packet({ at: SECOND + 20, from: CLIENT, to: POD_B, seq: 5, print: 6 });
+    b.packet({ at: SECOND + 90, from: VIP, to: CLIENT, flags: SYN_ACK, seq: 7, ack: 6 })
+      .conntrack({ ...entry, id: 2, event: EVENT_NEW, endpoint: POD_B, at: SECOND + 16_000_000 })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({
+      verdict: 'attributed',
+      outcome: 'established',
+      retransmits: 1,
+      backend: { pod: { name: 'b' } },
+    });
+    expect(b.said.map((a) => a.verdict)).not.toContain('conflict');
+    expect(b.notices.filter((code) => code === 'retransmit-to-other-endpoint')).toHaveLength(1);
+  });
+});
+
 describe('a SYN sent again of which the last transmission was not seen translated', () => {
   it('is not attributed to where the first one went, when only the client’s side saw the answer', () => {
     const b = bench()
