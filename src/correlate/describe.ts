@@ -35,6 +35,7 @@ import { type Client, otherPeer, peerFrom, type Way } from './phrases.js';
 import type { State } from './state.js';
 import { mix } from './tuple-map.js';
 import type { Judgement } from './verdict.js';
+import { COARSE_NS } from './windows.js';
 
 /** A time that is off by less than this is not worth a remark. */
 const WORTH_SAYING_NS = 1_000_000;
@@ -102,6 +103,21 @@ export function describeDirect(state: State, c: Connection, outcome: Outcome): D
   };
 }
 
+/**
+ * The moment to ask of whose an endpoint's address was: where times are of whole seconds and nobody had it at
+ * the second's beginning, its end (two owners within it are `time-too-coarse`).
+ */
+function whenOwned(
+  state: State,
+  c: Connection,
+  claim: number,
+  time: Nanos | undefined,
+): Nanos | undefined {
+  if (time === undefined || c.resolution < COARSE_NS) return time;
+  const ip = formatAddress(state.table.words, state.table.at(c) + claim + T_DST, c.family);
+  return state.cluster.podAt(ip, time) === undefined ? time + BigInt(c.resolution) : time;
+}
+
 const NO_EVIDENCE: readonly Evidence[] = [];
 
 function destinationOf(state: State, c: Connection): { ip: string; port: number } {
@@ -151,7 +167,7 @@ function wayOf(
       return known;
     }
   }
-  const { backend, known } = backendOf(state, c, claim, time);
+  const { backend, known } = backendOf(state, c, claim, whenOwned(state, c, claim, time));
   const way: Way = {
     byRules: c.byRules,
     byCluster: c.byCluster,

@@ -41,9 +41,7 @@ import {
 } from './connection.js';
 import type { State } from './state.js';
 import { mix } from './tuple-map.js';
-
-/** A time cut to whole seconds cannot order what happened within one. */
-export const COARSE_NS = 1_000_000;
+import { COARSE_NS } from './windows.js';
 
 /** The kernel reports an entry this soon after its packet, its own time stamps being exact. */
 export const KERNEL_NS = 1_000_000;

@@ -33,7 +33,6 @@ import {
 import { clientText, identify } from './describe.js';
 import {
   agrees,
-  COARSE_NS,
   FIRST_DATAGRAM_NS,
   isTranslated,
   KERNEL_NS,
@@ -49,7 +48,7 @@ import { admit, isService, revive, say, supersede } from './lifecycle.js';
 import { wasRefused } from './on-datagram.js';
 import { LIMITS, type State } from './state.js';
 import { endpointText } from './verdict.js';
-import { PAIR_WINDOW_NS } from './windows.js';
+import { COARSE_NS, PAIR_WINDOW_NS } from './windows.js';
 
 /** A program that must wait for a processor was seen to tell events 1.6 s late; beyond this nobody waits for them. */
 const STARVED_NS = 10_000_000_000;

@@ -23,6 +23,7 @@ import {
   TIME_AMBIGUOUS,
 } from './connection.js';
 import type { State } from './state.js';
+import { COARSE_NS } from './windows.js';
 
 /** What is to be said of a connection. `claim` is the offset of the tuple that names the endpoint, or -1. */
 export interface Judgement {
@@ -55,7 +56,7 @@ export function judge(state: State, c: Connection): Judgement {
         return j;
       }
     }
-    if ((c.bits & TIME_AMBIGUOUS) !== 0 && !byPackets && c.timeSource === 'conntrack') {
+    if (!byPackets && c.timeSource === 'conntrack' && isTooCoarse(state, c)) {
       j.verdict = 'unattributed';
       j.reason = 'time-too-coarse';
       return j;
@@ -85,6 +86,18 @@ export function judge(state: State, c: Connection): Judgement {
     j.reason = 'no-evidence';
   }
   return j;
+}
+
+/** Whether the only time there is leaves open which connection this is, or whose its endpoint's address was. */
+function isTooCoarse(state: State, c: Connection): boolean {
+  if ((c.bits & TIME_AMBIGUOUS) !== 0) return true;
+  if (c.resolution < COARSE_NS || c.time === NEVER) return false;
+  const w = state.table.words;
+  const ip = formatAddress(w, state.table.at(c) + BY_CONNTRACK + T_DST, c.family);
+  const earliest = state.cluster.podAt(ip, state.clock.absolute(c.time));
+  const latest = state.cluster.podAt(ip, state.clock.absolute(c.time + c.resolution));
+  // One who left and nobody who came: the endpoint was there when the connection was made.
+  return earliest !== undefined && latest !== undefined && earliest.uid !== latest.uid;
 }
 
 /** What came of a connection, whoever it went to. */

@@ -9,3 +9,6 @@ export const RESEND_NS = 150_000_000;
 
 /** How many connections with one sequence number are looked at: scanners send a constant one. */
 export const MAX_CANDIDATES = 32;
+
+/** A time cut to whole seconds cannot order what happened within one. */
+export const COARSE_NS = 1_000_000;

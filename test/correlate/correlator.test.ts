@@ -851,6 +851,26 @@ describe('a SYN sent again of which the last transmission was not seen translate
   });
 });
 
+describe('an address that passes to another Pod within the second that XML tells', () => {
+  it.each([
+    ['is nobody’s in that second', XML_SECOND, 'unattributed', 'time-too-coarse'],
+    ['is the one’s who had it, where times are fine', 1_000, 'attributed', undefined],
+  ])('%s', (_, resolution, verdict, reason) => {
+    const b = bench();
+    b.pods([pod('b', '10.0.0.12'), pod('heir', '10.0.0.11')], SECOND + SECOND / 2);
+    b.conntrack({
+      event: EVENT_NEW,
+      at: SECOND,
+      from: CLIENT,
+      to: VIP,
+      endpoint: POD_A,
+      resolution,
+    }).finish();
+    expect(b.closed[0]).toMatchObject({ verdict });
+    expect(b.closed[0]?.reason).toBe(reason);
+  });
+});
+
 describe('the cluster and the rules over time', () => {
   it('a Pod that takes over an address is not named for what came before', () => {
     const b = new Bench()
