@@ -77,7 +77,8 @@ export function describe(state: State, c: Connection, j: Judgement): Attribution
   if (c.far !== undefined) a.farEnd = farEndOf(state, c.far);
   a.latency = latencyOf(c);
   if (c.retransmits > 0) a.retransmits = c.retransmits;
-  if (c.endTime !== NEVER) a.endTime = state.clock.absolute(c.endTime);
+  // Told to the second, an end may seem to lie before its beginning.
+  if (c.endTime !== NEVER) a.endTime = state.clock.absolute(Math.max(c.endTime, c.time));
   a.original = c.original;
   a.reply = c.reply;
   return a;

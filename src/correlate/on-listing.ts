@@ -1,3 +1,4 @@
+import { formatAddress } from '../model/address.js';
 import {
   C_BITS,
   C_ODPORT,
@@ -8,6 +9,7 @@ import {
   C_RSPORT,
   C_RSRC,
 } from '../model/conntrack.js';
+import { UDP } from '../model/packet.js';
 import {
   CLOSED,
   type Connection,
@@ -52,7 +54,10 @@ export function finishListings(state: State): void {
     const c = newestOf(state, words, at, protocol);
     if (c !== undefined) {
       if (c.kind === CLOSED || (c.bits & CT_CLAIM) !== 0 || !isTranslated(words, at)) continue;
-      if ((c.bits & PK_CLAIM) !== 0 && !agrees(state, c, words, at)) {
+      if (
+        ((c.bits & PK_CLAIM) !== 0 && !agrees(state, c, words, at)) ||
+        cameLater(state, c, words, at)
+      ) {
         state.notice({
           code: 'listing-of-another-time',
           connection: identify(state, c),
@@ -78,6 +83,17 @@ export function finishListings(state: State): void {
     learn(state, opened, words, at, bits);
     say(state, opened);
   }
+}
+
+/**
+ * Whether a UDP entry's endpoint is a Pod that came after the flow had begun: the flow was given a new entry
+ * since, and of the one that it began with the listing says nothing.
+ */
+function cameLater(state: State, c: Connection, row: Uint32Array, at: number): boolean {
+  if (c.protocol !== UDP || c.time === NEVER) return false;
+  const ip = formatAddress(row, at + C_RSRC, c.family);
+  if (state.cluster.podAt(ip, state.clock.absolute(c.time)) !== undefined) return false;
+  return state.cluster.podAt(ip, state.clock.absolute(state.now)) !== undefined;
 }
 
 /** Whether an entry without translation is the far end of a connection that another node translated. */

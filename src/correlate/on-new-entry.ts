@@ -1,9 +1,12 @@
+import { formatAddress, formatEndpoint } from '../model/address.js';
 import {
   C_ID,
   C_ODPORT,
   C_ODST,
   C_OSPORT,
   C_OSRC,
+  C_RSPORT,
+  C_RSRC,
   C_STATE,
   HAS_ID,
   HAS_STATE,
@@ -236,6 +239,7 @@ function isCopy(
   bits: number,
 ): boolean {
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
+    if (isOfEarlierTransmission(c, row, at, time, resolution)) return true;
     if (c.conntrackTime === NEVER || !sameZone(c, row, at) || !sameId(c, row, at, bits)) continue;
     const translated = (c.bits & CT_CLAIM) !== 0;
     if (translated ? !sameReply(state, c, row, at) : isTranslated(row, at)) continue;
@@ -261,6 +265,21 @@ function isCopy(
       return true;
   }
   return false;
+}
+
+/** The coarser form of an entry that an earlier transmission of the same opening packet had. */
+function isOfEarlierTransmission(
+  c: Connection,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  resolution: number,
+): boolean {
+  if (c.earlier === undefined || resolution < COARSE_NS) return false;
+  if (c.time >= time + resolution + FIRST_DATAGRAM_NS) return false;
+  if (c.lastSent < time - FIRST_DATAGRAM_NS) return false;
+  const ip = formatAddress(row, at + C_RSRC, c.family);
+  return c.earlier.includes(formatEndpoint(ip, row[at + C_RSPORT] ?? 0));
 }
 
 /**

@@ -839,6 +839,58 @@ describe('a SYN sent again after its conntrack entry was deleted', () => {
   });
 });
 
+describe('a SYN sent again after its entry was closed by a reset', () => {
+  it('is one connection although conntrack tells of it in two forms, and ends after it began', () => {
+    const entry = { from: CLIENT, to: VIP, id: 1 } as const;
+    const first = { ...entry, endpoint: POD_A } as const;
+    const second = { ...entry, endpoint: POD_B } as const;
+    const opened = { event: EVENT_NEW, unreplied: true, state: 'SYN_SENT' } as const;
+    const xml = { at: 9 * SECOND, resolution: SECOND, lateness: XML_SECOND } as const;
+    const t = 9 * SECOND + 704_000_000;
+    const again = t + 12_000_000;
+    const b = bench()
+      .packet({ at: t, from: CLIENT, to: VIP, seq: 5, print: 5 })
+      .packet({ at: t + 14_000, from: CLIENT, to: POD_A, seq: 5, print: 5 })
+      .packet({ at: t + 37_000, from: CLIENT, to: VIP, flags: TCP_RST, seq: 99, print: 0 })
+      .conntrack({ ...first, ...opened, at: t + 60_000 })
+      .conntrack({ ...first, event: EVENT_UPDATE, at: t + 80_000, state: 'CLOSE' })
+      .packet({ at: again, from: CLIENT, to: VIP, seq: 5, print: 5, ipid: 6 })
+      .packet({ at: again + 18_000, from: CLIENT, to: POD_B, seq: 5, print: 5, ipid: 6 })
+      .packet({ at: again + 33_000, from: VIP, to: CLIENT, flags: SYN_ACK, seq: 7, ack: 6 })
+      .conntrack({ ...first, event: EVENT_DESTROY, at: again + 1_000_000, state: 'CLOSE' })
+      .conntrack({ ...second, ...opened, at: again + 1_010_000 })
+      .conntrack({ ...first, ...opened, ...xml })
+      .conntrack({ ...first, event: EVENT_UPDATE, ...xml, state: 'CLOSE' })
+      .conntrack({ ...first, event: EVENT_DESTROY, ...xml, state: 'CLOSE' })
+      .conntrack({ ...second, ...opened, ...xml })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({
+      backend: { pod: { name: 'b' } },
+      outcome: 'established',
+      retransmits: 1,
+    });
+    const { time = 0n, endTime = time } = b.closed[0] ?? {};
+    expect(endTime).toBeGreaterThanOrEqual(time);
+  });
+});
+
+describe('an undated listing of a UDP flow', () => {
+  it('says nothing of a flow that began before the Pod that it names', () => {
+    const udp = serviceEntry('dns', VIP, [POD_A], { protocol: UDP });
+    const b = new Bench()
+      .services([udp])
+      .pods([pod('a', '10.0.0.11')])
+      .conntrack({ event: EVENT_LISTED, from: CLIENT, to: VIP, endpoint: POD_B, protocol: UDP })
+      .packet({ at: 0, from: CLIENT, to: VIP, protocol: UDP, flags: 0 })
+      .pods([pod('a', '10.0.0.11'), pod('b', '10.0.0.12')], SECOND)
+      .packet({ at: 2 * SECOND, from: CLIENT, to: VIP, protocol: UDP, flags: 0 })
+      .finish();
+    expect(b.closed[0]).toMatchObject({ verdict: 'unattributed', reason: 'no-evidence' });
+    expect(b.notices).toContain('listing-of-another-time');
+  });
+});
+
 describe('a SYN sent again of which the last transmission was not seen translated', () => {
   it('is not attributed to where the first one went, when only the client’s side saw the answer', () => {
     const b = bench()
