@@ -2,6 +2,8 @@ import { formatAddress, parseAddress } from '../../model/address.js';
 import { protocolNumber } from '../../model/packet.js';
 import type { Chain, Table } from '../../model/ruleset.js';
 import type { ClientCondition, Refusal } from '../../model/services.js';
+import { type PlainBalancer, PlainChains } from './plain-chains.js';
+import { PROBABILITY_ONE } from './plain-line.js';
 import {
   FREE_TEXT,
   LONG_OPTION,
@@ -15,7 +17,7 @@ import {
   OPTION_S,
   Tokens,
 } from './rule-text.js';
-import { forEachText } from './saved-rules.js';
+import { RuleTexts, SavedChain, SavedChains } from './saved-chains.js';
 
 /**
  * What of a table matters for finding endpoints: of every chain the rules that lead to a DNAT or to a
@@ -32,6 +34,8 @@ export interface ChainNode {
   readonly repeats: boolean;
   /** The first comment in it. */
   readonly comment: string | undefined;
+  /** Set if it does nothing but balance over endpoints: then there is no need to look at its steps. */
+  readonly plain: PlainBalancer | undefined;
 }
 
 export interface Step {
@@ -68,9 +72,6 @@ export interface Step {
  */
 type StepKind = 'jump' | 'goto' | 'dnat' | 'reject' | 'drop' | 'mark-drop' | 'end' | 'return';
 
-/** xt_statistic keeps a probability in 31 bits and compares it with as many random ones. */
-export const PROBABILITY_ONE = 2 ** 31;
-
 /** nft's jump stack holds 16 (NFT_JUMP_STACK_SIZE); a chain deeper than this is no part of a rule set that a kernel took. */
 export const MAX_CHAIN_DEPTH = 32;
 
@@ -98,28 +99,60 @@ const TERMINAL = new Set([
 const REFUSED =
   /^(\S+) (?:has no (local )?endpoints|traffic not accepted by KUBE-FW-[A-Z2-7]{16}|loadbalancer IP)$/;
 
-/** A node while its chain is read; until `matters` is set nothing leads into it, so a loop ends there. */
-interface OpenNode extends ChainNode {
-  steps: Step[];
-  affinity: boolean;
+/** kube-proxy's chains that balance over endpoints; KUBE-XLB- does more. */
+const BALANCER = /^KUBE-SV[CL]-/;
+
+/** A node that other nodes lead to. */
+interface Reached extends ChainNode {
   repeats: boolean;
-  comment: string | undefined;
   /** Leads to a DNAT or a refusal, or ends the walk of what it is for. */
-  matters: boolean;
+  readonly matters: boolean;
   /** The chain that was last seen to lead here. */
   from: ChainNode | undefined;
 }
 
-function openNode(name: string): OpenNode {
-  return {
-    name,
-    steps: NO_STEPS,
-    affinity: false,
-    repeats: false,
-    comment: undefined,
-    matters: false,
-    from: undefined,
-  };
+/** A node while its chain is read; until `matters` is set nothing leads into it, so a loop ends there. */
+class OpenNode implements Reached {
+  readonly name: string;
+  steps = NO_STEPS;
+  affinity = false;
+  repeats = false;
+  comment: string | undefined = undefined;
+  readonly plain = undefined;
+  matters = false;
+  from: ChainNode | undefined = undefined;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+/** A plain balancer; what it is step by step is read only if it is asked for. */
+class PlainNode implements Reached {
+  readonly name: string;
+  readonly affinity = false;
+  repeats = false;
+  readonly plain: PlainBalancer;
+  readonly matters = true;
+  from: ChainNode | undefined = undefined;
+  private readonly read: () => ChainNode;
+  private whole: ChainNode | undefined = undefined;
+
+  constructor(name: string, plain: PlainBalancer, read: () => ChainNode) {
+    this.name = name;
+    this.plain = plain;
+    this.read = read;
+  }
+
+  get steps(): readonly Step[] {
+    this.whole ??= this.read();
+    return this.whole.steps;
+  }
+
+  get comment(): string | undefined {
+    this.whole ??= this.read();
+    return this.whole.comment;
+  }
 }
 
 /** Shared by chains without steps. */
@@ -131,45 +164,86 @@ function push(node: OpenNode, step: Step): void {
   else node.steps.push(step);
 }
 
-/** The chains of a table, each read when first asked for. */
+/** Rules read between two places at which reading may be interrupted: about 0.1 ms. */
+const RULES_AT_ONCE = 64;
+
+/**
+ * The chains of a table, each read when first asked for. Reading one may mean reading all that it leads to,
+ * so it is done step by step: the generators yield where it may be interrupted.
+ */
 export class ChainGraph {
   /** DNAT rules of kube-proxy's endpoints that name no endpoint. */
   unreadable = 0;
-  /** A chain that has not been read yet, or its node. */
-  private readonly nodes: Map<string, Chain | OpenNode>;
+  private readonly chains: ReadonlyMap<string, Chain>;
+  private readonly nodes = new Map<string, OpenNode | PlainNode>();
   /** One a depth: a chain is entered while the rule that leads to it is being read. */
   private readonly readers: StepReader[] = [];
+  private plain: PlainChains | undefined;
+  private isPrepared = false;
 
   constructor(table: Table) {
-    this.nodes = new Map(table.chains);
+    this.chains = table.chains;
   }
 
   /** The node of a chain; `undefined` if it does not exist or nothing in it matters. */
-  node(name: string): ChainNode | undefined {
-    const node = this.find(name, 0);
+  *node(name: string): Generator<undefined, ChainNode | undefined> {
+    if (!this.isPrepared) yield* this.prepare();
+    const node = yield* this.find(name, 0);
     return node?.matters ? node : undefined;
   }
 
-  private find(name: string, depth: number): OpenNode | undefined {
+  /** Plain balancers are looked for only if their jumps to KUBE-MARK-MASQ lead nowhere, as in every known rule set. */
+  private *prepare(): Generator<undefined, void> {
+    this.isPrepared = true;
+    if (!(this.chains instanceof SavedChains)) return;
+    const masq = yield* this.find('KUBE-MARK-MASQ', 0);
+    if (!masq?.matters) {
+      this.plain = new PlainChains(this.chains);
+      yield* this.plain.readEndpoints();
+      return;
+    }
+    // Read again from where it is asked for, so that a loop through it ends where it did.
+    this.nodes.clear();
+    this.unreadable = 0;
+  }
+
+  private *find(name: string, depth: number): Generator<undefined, Reached | undefined> {
     const known = this.nodes.get(name);
-    if (known === undefined || 'matters' in known) return known;
-    if (depth > MAX_CHAIN_DEPTH) return undefined;
-    const node = openNode(name);
-    this.nodes.set(name, node);
+    if (known !== undefined) return known;
+    const chain = this.chains.get(name);
+    if (chain === undefined || depth > MAX_CHAIN_DEPTH) return undefined;
+    if (this.plain && chain instanceof SavedChain && BALANCER.test(name)) {
+      const plain = this.plain.balancer(chain.number);
+      if (plain) {
+        const node = new PlainNode(name, plain, () => drain(this.read(chain, depth)));
+        this.nodes.set(name, node);
+        yield;
+        return node;
+      }
+    }
+    return yield* this.read(chain, depth);
+  }
+
+  private *read(chain: Chain, depth: number): Generator<undefined, OpenNode> {
+    const node = new OpenNode(chain.name);
+    if (!this.nodes.has(chain.name)) this.nodes.set(chain.name, node);
     this.readers[depth] ??= new StepReader();
     const read = this.readers[depth];
+    const texts = new RuleTexts(chain);
     let matters = false;
-    forEachText(known, (text, start, end) => {
-      if (!read.rule(text, start, end)) return;
+    let count = 0;
+    while (texts.next()) {
+      if (++count % RULES_AT_ONCE === 0) yield;
+      if (!read.rule(texts.text, texts.start, texts.end)) continue;
       node.comment ??= read.comment;
-      matters = this.add(node, read, depth) || matters;
-    });
+      matters = (yield* this.add(node, read, depth)) || matters;
+    }
     node.matters = matters;
     return node;
   }
 
   /** Adds what a rule does to a node; whether that makes the chain matter. */
-  private add(node: OpenNode, read: StepReader, depth: number): boolean {
+  private *add(node: OpenNode, read: StepReader, depth: number): Generator<undefined, boolean> {
     const { target } = read;
     if (TERMINAL.has(target)) {
       const to = target === 'DNAT' ? readDestination(read.destination) : undefined;
@@ -192,13 +266,21 @@ export class ChainGraph {
       push(node, read.step('mark-drop'));
       return true;
     }
-    const to = this.find(target, depth + 1);
+    const to = yield* this.find(target, depth + 1);
     if (!to?.matters) return false;
     node.repeats ||= to.from === node;
     to.from = node;
     node.affinity ||= read.affinity;
     push(node, read.step(read.goto ? 'goto' : 'jump', to));
     return true;
+  }
+}
+
+/** What a generator gives in the end, without interruption. */
+export function drain<T>(steps: Generator<undefined, T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
   }
 }
 

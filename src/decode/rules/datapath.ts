@@ -1,5 +1,5 @@
 import type { Chain, RuleSet } from '../../model/ruleset.js';
-import { forEachText } from './saved-rules.js';
+import { RuleTexts } from './saved-chains.js';
 
 /**
  * Who directs Services' connections, as far as a rule set shows: kube-proxy in one of its modes, or a
@@ -21,15 +21,7 @@ const BPF = /\bBPF\b/;
 /** `undefined`: nothing there tells. */
 export function datapathOf(rules: RuleSet): Datapath | undefined {
   if (rules.kind === 'nftables') return rules.maps.has('service-ips') ? 'nftables' : undefined;
-  let nat: ReadonlyMap<string, Chain> | undefined;
-  const others = new Set<Replacement>();
-  for (const table of rules.tables.values()) {
-    if (table.name === 'nat') nat = table.chains;
-    for (const chain of table.chains.values()) {
-      const other = ownerOf(chain);
-      if (other !== undefined) others.add(other);
-    }
-  }
+  const nat = rules.tables.get('nat')?.chains;
   const services = nat?.get('KUBE-SERVICES');
   if (nat !== undefined && services !== undefined) {
     for (const name of nat.keys()) if (SERVICE_CHAIN.test(name)) return 'iptables';
@@ -38,8 +30,13 @@ export function datapathOf(rules: RuleSet): Datapath | undefined {
     );
     return asksSets ? 'ipvs' : 'iptables';
   }
-  const [other] = others;
-  return other;
+  for (const table of rules.tables.values()) {
+    for (const chain of table.chains.values()) {
+      const other = ownerOf(chain);
+      if (other !== undefined) return other;
+    }
+  }
+  return undefined;
 }
 
 function ownerOf(chain: Chain): Replacement | undefined {
@@ -51,9 +48,7 @@ function ownerOf(chain: Chain): Replacement | undefined {
 }
 
 function has(chain: Chain, pattern: RegExp): boolean {
-  let found = false;
-  forEachText(chain, (text, start, end) => {
-    found ||= pattern.test(text.slice(start, end));
-  });
-  return found;
+  const texts = new RuleTexts(chain);
+  while (texts.next()) if (pattern.test(texts.text.slice(texts.start, texts.end))) return true;
+  return false;
 }

@@ -1,16 +1,17 @@
 import type { IptablesRules, NftablesRules, NftJson, RuleSet } from '../../model/ruleset.js';
-import { forEachText } from './saved-rules.js';
+import { RuleTexts, SavedChains } from './saved-chains.js';
 
 /**
  * A number for what the rules say, whatever their counters: two rule sets that differ in a table, a
  * chain, a policy, a rule or their order have, but for one chance in 2^64, different ones. FNV-1a
- * (draft-eastlake-fnv) twice with different beginnings; not safe against someone who looks for equals.
+ * (draft-eastlake-fnv) twice with different beginnings; not safe against someone who looks for equals. Of
+ * iptables' rules the reader has made it line by line (`SavedChains.fingerprint`).
  */
 export function rulesFingerprint(rules: RuleSet): string {
   let a = 0x811c_9dc5;
   let b = 0x0102_0304;
-  const add = (text: string, start = 0, end = text.length): void => {
-    for (let i = start; i < end; i++) {
+  const add = (text: string): void => {
+    for (let i = 0; i < text.length; i++) {
       const c = text.charCodeAt(i);
       a = Math.imul(a ^ c, 0x0100_0193);
       b = Math.imul(b ^ c, 0x01ab_cdef);
@@ -24,15 +25,17 @@ export function rulesFingerprint(rules: RuleSet): string {
   return `${(a >>> 0).toString(16)}-${(b >>> 0).toString(16)}`;
 }
 
-function iptables(
-  rules: IptablesRules,
-  add: (text: string, start?: number, end?: number) => void,
-): void {
-  for (const table of rules.tables.values()) {
-    add(`*${table.name}`);
-    for (const chain of table.chains.values()) {
+function iptables(rules: IptablesRules, add: (text: string) => void): void {
+  for (const { name, chains } of rules.tables.values()) {
+    add(`*${name}`);
+    if (chains instanceof SavedChains) {
+      add(chains.fingerprint);
+      continue;
+    }
+    for (const chain of chains.values()) {
       add(`:${chain.name} ${chain.policy ?? '-'}`);
-      forEachText(chain, add);
+      const texts = new RuleTexts(chain);
+      while (texts.next()) add(texts.text);
     }
   }
 }

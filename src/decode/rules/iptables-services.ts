@@ -1,18 +1,12 @@
 import { protocolName } from '../../model/packet.js';
 import type { Problem } from '../../model/problem.js';
 import type { IptablesRules } from '../../model/ruleset.js';
-import type {
-  EndpointRoute,
-  RulePath,
-  ServiceEntry,
-  ServicePortName,
-  Via,
-} from '../../model/services.js';
+import type { EndpointRoute, ServiceEntry, ServicePortName, Via } from '../../model/services.js';
 import {
   ChainGraph,
   type ChainNode,
+  drain,
   MAX_CHAIN_DEPTH,
-  PROBABILITY_ONE,
   refusalIn,
   type Step,
 } from './chain-graph.js';
@@ -22,13 +16,19 @@ import {
   serviceChainHash,
   spellings,
 } from './chain-names.js';
-import { type Clients, either } from './ways.js';
+import type { PlainBalancer } from './plain-chains.js';
+import { PROBABILITY_ONE } from './plain-line.js';
+import { FoundEntry, Routes, rulePath, Shares } from './routes.js';
+import type { Clients } from './ways.js';
 
 /**
  * Chains entered and rules that a walk may follow. 5,000 Services with 20 endpoints, each also a
  * NodePort, need 600,000; a rule set made to be walked for ever ends here.
  */
 const MAX_STEPS = 4_000_000;
+
+/** Of these so many are gone between two places at which the walk may be interrupted: less than 1 ms. */
+const STEPS_AT_ONCE = 200;
 
 /** Chains through which a DNAT belongs to kube-proxy or to hostPorts; others are no Service. */
 const SERVICE_CHAINS = /^(?:KUBE-|CNI-HOSTPORT-DNAT$|CNI-DN-)/;
@@ -56,23 +56,31 @@ const SUFFIXES: readonly (readonly [string, Via])[] = [
  * foreign clients are both listed, each with whom it is open to.
  */
 export function iptablesServices(rules: IptablesRules, problems: Problem[] = []): ServiceEntry[] {
+  return drain(iptablesServiceSteps(rules, problems));
+}
+
+/** The same, step by step: it may be interrupted wherever it yields, and does no more than a few ms between. */
+export function* iptablesServiceSteps(
+  rules: IptablesRules,
+  problems: Problem[],
+): Generator<undefined, ServiceEntry[]> {
   const walk = new Walk(rules.backend);
   let unreadable = 0;
   const nat = rules.tables.get('nat');
   if (nat) {
     const graph = new ChainGraph(nat);
-    const prerouting = graph.node('PREROUTING');
-    const output = graph.node('OUTPUT');
-    if (prerouting) walk.hook(prerouting);
-    if (output && !sameSteps(prerouting, output)) walk.hook(output);
+    const prerouting = yield* graph.node('PREROUTING');
+    const output = yield* graph.node('OUTPUT');
+    if (prerouting) yield* walk.hook(prerouting);
+    if (output && !sameSteps(prerouting, output)) yield* walk.hook(output);
     unreadable = graph.unreadable;
   }
   const filter = rules.tables.get('filter');
   if (filter) {
     const graph = new ChainGraph(filter);
     for (const hook of ['INPUT', 'FORWARD', 'OUTPUT']) {
-      const node = graph.node(hook);
-      if (node) walk.hook(node);
+      const node = yield* graph.node(hook);
+      if (node) yield* walk.hook(node);
     }
   }
   if (unreadable > 0) {
@@ -186,16 +194,13 @@ type Named = Pick<ServiceEntry, 'service' | 'nameUnverified'>;
 
 interface Building {
   readonly entry: ServiceEntry;
-  readonly routes: EndpointRoute[];
-  /** The routes' places by path and endpoint, kept once two rules might lead the same way. */
-  seen: Map<string, number> | undefined;
+  readonly routes: Routes;
 }
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 class Walk {
   exhausted = false;
   private steps = 0;
+  private interruptedAt = 0;
   private readonly backend: string | undefined;
   private readonly served = new Map<string, Building>();
   private readonly refused = new Map<string, ServiceEntry>();
@@ -207,7 +212,7 @@ class Walk {
   /** How many chains on the path have several rules that lead to one chain. */
   private repeats = 0;
   private readonly verified = new Map<string, string>();
-  private readonly shares = new Map<number, number>();
+  private readonly shares = new Shares();
 
   constructor(backend: string) {
     this.backend = backend === 'unknown' ? undefined : backend;
@@ -228,13 +233,18 @@ class Walk {
   }
 
   /** Walks a built-in chain, whose own name is no part of a path. */
-  hook(node: ChainNode): void {
+  *hook(node: ChainNode): Generator<undefined, void> {
     this.closed = new Set();
-    this.chain(node, new Scope(0, undefined, undefined, undefined, false), 1, false);
+    yield* this.chain(node, new Scope(0, undefined, undefined, undefined, false), 1, false);
   }
 
   /** Walks a chain; false if no packet of the scope comes back from it. */
-  private chain(node: ChainNode, scope: Scope, reached: number, affinity: boolean): boolean {
+  private *chain(
+    node: ChainNode,
+    scope: Scope,
+    reached: number,
+    affinity: boolean,
+  ): Generator<undefined, boolean> {
     if (this.path.length > MAX_CHAIN_DEPTH) return true;
     const sticky = affinity || node.affinity;
     let left = reached;
@@ -242,6 +252,10 @@ class Walk {
       if (++this.steps > MAX_STEPS) {
         this.exhausted = true;
         return true;
+      }
+      if (this.steps - this.interruptedAt >= STEPS_AT_ONCE) {
+        this.interruptedAt = this.steps;
+        yield;
       }
       const inner = scope.within(step);
       if (!inner) continue;
@@ -257,7 +271,7 @@ class Walk {
       const share = dice ? (left * step.stored) / PROBABILITY_ONE : left;
       const { clients } = this;
       if (step.clients) this.clients = [[...(clients?.[0] ?? []), ...step.clients]];
-      const comesBack = this.act(step, inner, share, sticky);
+      const comesBack = yield* this.act(step, inner, share, sticky);
       this.clients = clients;
       if (dice) left *= 1 - step.stored / PROBABILITY_ONE;
       if (conditional || dice) continue;
@@ -270,11 +284,16 @@ class Walk {
   }
 
   /** Does what a step says; false if no packet comes back from it. */
-  private act(step: Step, scope: Scope, share: number, affinity: boolean): boolean {
+  private *act(
+    step: Step,
+    scope: Scope,
+    share: number,
+    affinity: boolean,
+  ): Generator<undefined, boolean> {
     switch (step.kind) {
       case 'jump':
       case 'goto':
-        return step.chain ? this.enter(step.chain, scope, share, affinity) : true;
+        return step.chain ? yield* this.enter(step.chain, scope, share, affinity) : true;
       case 'dnat':
         if (step.ip === undefined) scope.built ??= this.build(scope);
         else this.serve(scope, step.ip, step.port, share, affinity);
@@ -293,14 +312,54 @@ class Walk {
     }
   }
 
-  private enter(chain: ChainNode, scope: Scope, share: number, affinity: boolean): boolean {
+  private *enter(
+    chain: ChainNode,
+    scope: Scope,
+    share: number,
+    affinity: boolean,
+  ): Generator<undefined, boolean> {
     const repeats = chain.repeats ? 1 : 0;
     this.path.push(chain);
     this.repeats += repeats;
-    const comesBack = this.chain(chain, scope, share, affinity);
+    const { plain } = chain;
+    const comesBack =
+      plain && this.canTake(plain, scope)
+        ? this.balance(plain, scope, share, affinity)
+        : yield* this.chain(chain, scope, share, affinity);
     this.repeats -= repeats;
     this.path.pop();
     return comesBack;
+  }
+
+  /** Whether each step of a balancer would be taken, and lead to its endpoint. */
+  private canTake(plain: PlainBalancer, scope: Scope): boolean {
+    return (
+      plain.protocol === scope.protocol &&
+      this.path.length < MAX_CHAIN_DEPTH &&
+      this.steps + 2 * (plain.to - plain.from) <= MAX_STEPS
+    );
+  }
+
+  /** What `chain` does with a plain balancer, at once; false if no packet comes back from it. */
+  private balance(plain: PlainBalancer, scope: Scope, share: number, affinity: boolean): boolean {
+    // A rule a choice, and one in the chain of each endpoint.
+    this.steps += 2 * (plain.to - plain.from);
+    scope.built ??= this.build(scope);
+    const prefix = scope.built.length === 0 ? [] : this.path.map(({ name }) => name);
+    const { backend, clients, shares } = this;
+    for (const { routes } of scope.built) {
+      routes.addAll({
+        plain,
+        prefix,
+        reached: share,
+        affinity,
+        backend,
+        clients,
+        shares,
+        isRepeated: this.repeats > 0,
+      });
+    }
+    return !plain.always;
   }
 
   private serve(
@@ -313,28 +372,15 @@ class Walk {
     scope.built ??= this.build(scope);
     if (scope.built.length === 0) return;
     const path = this.path.map((chain) => chain.name);
-    for (const building of scope.built) {
-      const { entry, routes } = building;
+    const { backend, clients } = this;
+    const chance = affinity ? undefined : this.shares.rounded(probability);
+    for (const { entry, routes } of scope.built) {
+      const rule = rulePath(path, affinity, backend, chance);
       const to = port ?? entry.port;
-      if (this.repeats > 0) building.seen ??= places(routes);
-      const rule: Mutable<RulePath> = { mode: 'iptables', path, affinity };
-      if (this.backend !== undefined) rule.backend = this.backend;
-      if (!affinity && !Number.isNaN(probability)) rule.probability = this.rounded(probability);
-      const { clients } = this;
       const route: EndpointRoute = clients
         ? { ip, port: to, rule, clients }
         : { ip, port: to, rule };
-      if (building.seen) {
-        const key = routeKey(route);
-        const place = building.seen.get(key);
-        if (place !== undefined) {
-          const known = routes[place];
-          if (known) routes[place] = either(known, clients);
-          continue;
-        }
-        building.seen.set(key, routes.length);
-      }
-      routes.push(route);
+      routes.add(route, this.repeats > 0);
     }
   }
 
@@ -349,23 +395,25 @@ class Walk {
       if (this.closed.has(key)) continue;
       let building = this.served.get(key);
       if (building) {
-        building.seen ??= places(building.routes);
+        building.routes.mayRepeat();
       } else {
-        const routes: EndpointRoute[] = [];
+        const routes = new Routes();
         const chain = this.balancer();
         const via = this.via(scope);
-        const entry: ServiceEntry = {
-          protocol,
-          address,
-          port,
-          via,
-          ...(scope.notLoopback && { notLoopback: true }),
-          ...(via !== 'hostPort' && this.name([scope.label], scope.protocol)),
-          action: 'dnat',
+        const entry = new FoundEntry(
+          {
+            protocol,
+            address,
+            port,
+            via,
+            ...(scope.notLoopback && { notLoopback: true }),
+            ...(via !== 'hostPort' && this.name([scope.label], scope.protocol)),
+            action: 'dnat',
+            ...(chain !== undefined && { chain }),
+          },
           routes,
-          ...(chain !== undefined && { chain }),
-        };
-        building = { entry, routes, seen: undefined };
+        );
+        building = { entry, routes };
         this.served.set(key, building);
       }
       found.push(building);
@@ -458,10 +506,7 @@ class Walk {
   ): Named {
     let unverified: ServicePortName | undefined;
     const protocol = protocolName(protocolNumber);
-    const first = this.path.findIndex((chain) => hashOfServiceChain(chain.name) !== undefined);
-    // Chains before the Service's own hold comments on other Services.
-    const inside = first < 0 ? [] : this.path.slice(first).map((chain) => chain.comment);
-    for (const comment of [...comments, ...inside]) {
+    for (const comment of this.commentsAnd(comments)) {
       if (comment === undefined) continue;
       const service = parseServicePortName(withoutSuffix(comment));
       if (!service) continue;
@@ -471,17 +516,17 @@ class Walk {
     return unverified ? { service: unverified, nameUnverified: true } : {};
   }
 
-  /**
-   * Eleven significant digits: what iptables-save prints of a probability. The product of stored
-   * values is known better, but nobody wants to read 0.24999999999999997.
-   */
-  private rounded(probability: number): number {
-    let value = this.shares.get(probability);
-    if (value === undefined) {
-      value = Number(probability.toPrecision(11));
-      this.shares.set(probability, value);
-    }
-    return value;
+  /** The comments given, then those inside the Service's chains: they are looked for only where those do not fit. */
+  private *commentsAnd(
+    comments: readonly (string | undefined)[],
+  ): Generator<string | undefined, void> {
+    yield* comments;
+    // Chains before the Service's own hold comments on other Services.
+    const first = this.path.findIndex((chain) => hashOfServiceChain(chain.name) !== undefined);
+    if (first < 0) return;
+    for (const chain of this.path.slice(first)) yield chain.comment;
+    const last = this.path.at(-1);
+    if (last?.plain) yield last.steps[0]?.chain?.comment;
   }
 
   /** The hashes of both spellings of a name. */
@@ -495,14 +540,6 @@ class Walk {
     }
     return hashes;
   }
-}
-
-function routeKey({ ip, port, rule }: EndpointRoute): string {
-  return `${ip} ${port} ${rule.path.join(' ')}`;
-}
-
-function places(routes: readonly EndpointRoute[]): Map<string, number> {
-  return new Map(routes.map((route, place) => [routeKey(route), place]));
 }
 
 function withoutSuffix(comment: string): string {
