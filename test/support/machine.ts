@@ -58,9 +58,22 @@ export class Bench {
     return this;
   }
 
-  push(event: InputEvent): this {
+  private marked(event: InputEvent): InputEvent {
     const { node } = this;
-    this.machine.push(node === undefined || event.type === 'tick' ? event : { ...event, node });
+    if (node === undefined) return event;
+    switch (event.type) {
+      case 'packets':
+      case 'conntrack':
+      case 'rules':
+      case 'addresses':
+        return { ...event, node };
+      default:
+        return event;
+    }
+  }
+
+  push(event: InputEvent): this {
+    this.machine.push(this.marked(event));
     this.events.push(...this.machine.take());
     return this;
   }
