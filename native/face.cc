@@ -1,134 +1,19 @@
-// The addon's face: what JavaScript sees. The only file that knows Node-API; arguments have been
+// The addon's face: what JavaScript sees. Only this and channel.h know Node-API; arguments have been
 // checked by src/native/binding.ts, so a wrong one here is a plain TypeError.
 
 #include <napi.h>
 #include <net/if.h>
 
 #include <cerrno>
-#include <cstring>
 #include <memory>
-#include <string>
+#include <vector>
 
-#include "mailbox.h"
+#include "channel.h"
 #include "netlink.h"
 #include "ring.h"
 
 namespace whichpod {
 namespace {
-
-// Names of the errors that the calls used here document; any other is shown by its number.
-const char* ErrorName(int number) {
-  switch (number) {
-    case EACCES: return "EACCES";
-    case EADDRINUSE: return "EADDRINUSE";
-    case EAFNOSUPPORT: return "EAFNOSUPPORT";
-    case EAGAIN: return "EAGAIN";
-    case EBADF: return "EBADF";
-    case EBUSY: return "EBUSY";
-    case ECONNREFUSED: return "ECONNREFUSED";
-    case EINVAL: return "EINVAL";
-    case EMFILE: return "EMFILE";
-    case EMSGSIZE: return "EMSGSIZE";
-    case ENETDOWN: return "ENETDOWN";
-    case ENFILE: return "ENFILE";
-    case ENOBUFS: return "ENOBUFS";
-    case ENODEV: return "ENODEV";
-    case ENOENT: return "ENOENT";
-    case ENOMEM: return "ENOMEM";
-    case ENOPROTOOPT: return "ENOPROTOOPT";
-    case ENXIO: return "ENXIO";
-    case EPERM: return "EPERM";
-    case EPROTONOSUPPORT: return "EPROTONOSUPPORT";
-    default: return nullptr;
-  }
-}
-
-Napi::Error MakeError(Napi::Env env, const OsError& error) {
-  const char* const name = ErrorName(error.number);
-  Napi::Error made =
-      Napi::Error::New(env, std::string(error.call) + ": " + strerror(error.number));
-  made.Set("code", name != nullptr ? std::string(name) : "E" + std::to_string(error.number));
-  made.Set("errno", Napi::Number::New(env, error.number));
-  made.Set("syscall", Napi::String::New(env, error.call));
-  return made;
-}
-
-// One open source in one environment: the mailbox, the thread that fills it, and the way to
-// JavaScript. Three may let go of it last, in any order: the wrapped object, the thread-safe function
-// (whose finalizer runs later) and the environment's cleanup; hence shared. All calls but Announce's
-// are on the environment's thread.
-template <typename Source>
-class Channel {
- public:
-  template <typename Options>
-  static std::shared_ptr<Channel> Open(Napi::Env env, const char* name, Napi::Function callback,
-                                       const Options& options, OsError* error) {
-    auto channel = std::make_shared<Channel>(env);
-    auto* const held = new std::shared_ptr<Channel>(channel);
-    channel->function_ = Function::New(
-        env, callback, name, 0, 1, held,
-        [](Napi::Env, void*, std::shared_ptr<Channel>* context) { delete context; },
-        static_cast<void*>(nullptr));
-    Channel* const self = channel.get();
-    channel->mailbox_ = std::make_unique<Mailbox>([self] { self->function_.NonBlockingCall(); });
-    channel->source_ = Source::Open(options, channel->mailbox_.get(), error);
-    if (channel->source_ == nullptr) {
-      channel->function_.Abort();
-      return nullptr;
-    }
-    // After the function's own hook, so before it at the end: hooks run in reverse.
-    napi_add_env_cleanup_hook(env, AtExit, self);
-    return channel;
-  }
-
-  explicit Channel(Napi::Env env) : env_(env) {}
-
-  Source* source() const { return source_.get(); }
-
-  // Joins the thread, frees the source; the callback is not called again. A second call does nothing.
-  void Close() {
-    if (source_ == nullptr) return;
-    napi_remove_env_cleanup_hook(env_, AtExit, this);
-    End();
-  }
-
- private:
-  static void CallJs(Napi::Env env, Napi::Function callback, std::shared_ptr<Channel>* context,
-                     void*) {
-    // Without an environment the function is being torn down: nobody is left to tell.
-    if (env == nullptr || callback == nullptr) return;
-    const std::shared_ptr<Channel> channel = *context;
-    if (channel->source_ != nullptr) channel->Deliver(env, callback);
-  }
-
-  using Function = Napi::TypedThreadSafeFunction<std::shared_ptr<Channel>, void, CallJs>;
-
-  void Deliver(Napi::Env env, Napi::Function callback) {
-    const Mailbox::Taken taken = mailbox_->Take(&taken_);
-    Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, taken_.size());
-    if (!taken_.empty()) memcpy(buffer.Data(), taken_.data(), taken_.size());
-    Napi::Value failure = env.Undefined();
-    if (taken.failed) failure = MakeError(env, taken.error).Value();
-    callback.Call({buffer, Napi::Number::New(env, taken.count), failure});
-    // Left pending, Node would swallow it with a deprecation warning (DEP0168).
-    if (env.IsExceptionPending()) {
-      napi_fatal_exception(env, env.GetAndClearPendingException().Value());
-    }
-  }
-
-  void End() {
-    source_.reset();
-    function_.Abort();
-  }
-
-  static void AtExit(void* self) { static_cast<Channel*>(self)->End(); }
-
-  const napi_env env_;
-  Function function_;
-  std::unique_ptr<Mailbox> mailbox_;
-  std::unique_ptr<Source> source_;
-  std::vector<uint8_t> taken_;
-};
 
 uint32_t NumberOf(const Napi::Object& options, const char* name) {
   return options.Get(name).As<Napi::Number>().Uint32Value();
@@ -174,9 +59,9 @@ class Wrapped : public Napi::ObjectWrap<Self> {
 
  protected:
   template <typename Options>
-  void Open(const Napi::CallbackInfo& info, const char* name, const Options& options) {
+  void Open(const Napi::CallbackInfo& info, const Options& options) {
     OsError error;
-    channel_ = Channel<Source>::Open(info.Env(), name, info[1].As<Napi::Function>(), options, &error);
+    channel_ = Channel<Source>::Open(info.Env(), info[1].As<Napi::Function>(), options, &error);
     if (channel_ == nullptr) {
       MakeError(info.Env(), error).ThrowAsJavaScriptException();
       return;
@@ -218,7 +103,7 @@ class RingFace : public Wrapped<RingFace, PacketRing> {
       Wrong(info.Env(), "filter must be a Uint32Array");
       return;
     }
-    Open(info, "whichpod.PacketRing",
+    Open(info,
          RingOptions{NumberOf(given, "blockBytes"), NumberOf(given, "blocks"),
                      NumberOf(given, "blockTimeoutMs"),
                      FilterOf(given.Get("filter").As<Napi::Uint32Array>())});
@@ -276,6 +161,7 @@ class NetlinkFace : public Wrapped<NetlinkFace, NetlinkSocket> {
   static Napi::Function Define(Napi::Env env) {
     return DefineClass(env, "NetlinkSocket",
                        {InstanceMethod<&NetlinkFace::Send>("send"),
+                        InstanceMethod<&NetlinkFace::Request>("request"),
                         InstanceMethod<&NetlinkFace::ReceiveBufferBytes>("receiveBufferBytes"),
                         InstanceMethod<&NetlinkFace::Close>("close")});
   }
@@ -293,25 +179,39 @@ class NetlinkFace : public Wrapped<NetlinkFace, NetlinkSocket> {
     for (uint32_t i = 0; i < groups.Length(); i++) {
       options.groups.push_back(groups.Get(i).As<Napi::Number>().Uint32Value());
     }
-    Open(info, "whichpod.NetlinkSocket", options);
+    Open(info, options);
   }
 
  private:
   void Close(const Napi::CallbackInfo&) { Shut(); }
 
+  // The socket, or nullptr and a pending error, with its first argument checked to be bytes.
+  NetlinkSocket* Sending(const Napi::CallbackInfo& info, const char* call) {
+    NetlinkSocket* const socket = Opened(info.Env(), call);
+    if (socket == nullptr) return nullptr;
+    if (info[0].IsTypedArray() &&
+        info[0].As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array) {
+      return socket;
+    }
+    Wrong(info.Env(), "bytes must be a Uint8Array");
+    return nullptr;
+  }
+
   void Send(const Napi::CallbackInfo& info) {
-    NetlinkSocket* const socket = Opened(info.Env(), "send");
+    NetlinkSocket* const socket = Sending(info, "send");
     OsError error;
     if (socket == nullptr) return;
-    if (!info[0].IsTypedArray() ||
-        info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-      Wrong(info.Env(), "bytes must be a Uint8Array");
-      return;
-    }
     const auto bytes = info[0].As<Napi::Uint8Array>();
     if (!socket->Send(bytes.Data(), bytes.ByteLength(), &error)) {
       MakeError(info.Env(), error).ThrowAsJavaScriptException();
     }
+  }
+
+  void Request(const Napi::CallbackInfo& info) {
+    NetlinkSocket* const socket = Sending(info, "request");
+    if (socket == nullptr) return;
+    const auto bytes = info[0].As<Napi::Uint8Array>();
+    socket->Request(bytes.Data(), bytes.ByteLength());
   }
 
   Napi::Value ReceiveBufferBytes(const Napi::CallbackInfo& info) {

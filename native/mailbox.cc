@@ -5,39 +5,84 @@ namespace whichpod {
 bool Mailbox::WaitForRoom(size_t bytes) {
   std::unique_lock<std::mutex> lock(mutex_);
   room_.wait(lock, [&] {
-    return stopped_ || bytes_.empty() || bytes_.size() + bytes <= kMailboxLimit;
+    return stopped_ || chunks_.empty() || waiting_ + used_ + bytes <= kMailboxLimit;
   });
   return !stopped_;
 }
 
+uint8_t* Mailbox::Add(size_t bytes, int64_t at) {
+  if (used_ + bytes > open_.size() && HandOver()) notify_();
+  if (bytes > open_.size()) open_.resize(bytes);
+  if (count_ == 0) since_ = at;
+  uint8_t* const room = open_.data() + used_;
+  used_ += bytes;
+  count_++;
+  return room;
+}
+
 void Mailbox::Announce() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (stopped_ || announced_ || (count_ == 0 && !failed_)) return;
-    announced_ = true;
+  if (HandOver()) notify_();
+}
+
+// Copied, so that a chunk that waits is no larger than what it holds.
+bool Mailbox::HandOver() {
+  if (count_ == 0) return false;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!stopped_) {
+    const bool together = !chunks_.empty() &&
+                          chunks_.back().bytes.size() + used_ <= kChunkBytes &&
+                          since_ - chunks_.back().since <= kChunkSpanNs;
+    if (!together) {
+      chunks_.emplace_back();
+      chunks_.back().since = since_;
+    }
+    Chunk& chunk = chunks_.back();
+    chunk.bytes.insert(chunk.bytes.end(), open_.data(), open_.data() + used_);
+    chunk.count += count_;
+    waiting_ += used_;
   }
-  notify_();
+  used_ = 0;
+  count_ = 0;
+  return !stopped_;
+}
+
+size_t Mailbox::Waiting() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return waiting_;
 }
 
 void Mailbox::Fail(const OsError& error) {
+  HandOver();
   {
     std::lock_guard<std::mutex> lock(mutex_);
     failed_ = true;
     error_ = error;
   }
-  Announce();
+  notify_();
 }
 
-Mailbox::Taken Mailbox::Take(std::vector<uint8_t>* into) {
-  into->clear();
+bool Mailbox::Oldest(int64_t* since) {
   std::lock_guard<std::mutex> lock(mutex_);
-  into->swap(bytes_);
-  const Taken taken{count_, failed_, error_};
-  count_ = 0;
+  if (chunks_.empty()) {
+    *since = INT64_MAX;
+    return failed_;
+  }
+  *since = chunks_.front().since;
+  return true;
+}
+
+Mailbox::Taken Mailbox::Take(Chunk* into) {
+  *into = {};
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!chunks_.empty()) {
+    *into = std::move(chunks_.front());
+    chunks_.pop_front();
+    waiting_ -= into->bytes.size();
+    room_.notify_one();
+  }
+  if (!chunks_.empty() || !failed_) return {false, {}};
   failed_ = false;
-  announced_ = false;
-  room_.notify_one();
-  return taken;
+  return {true, error_};
 }
 
 void Mailbox::Stop() {

@@ -1,12 +1,13 @@
 #pragma once
 
-// Where a reader thread leaves packed records and JavaScript's thread takes them: one buffer of
-// bounded size. If nobody takes, the reader waits, and what arrives meanwhile stays in the kernel,
-// which counts what it must drop.
+// Where a reader thread leaves packed records and JavaScript's thread takes them, in chunks of bounded
+// size and known age. If nobody takes, the reader goes on until the bound is reached; then it waits,
+// and what arrives meanwhile stays in the kernel, which counts what it must drop.
 
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <vector>
@@ -15,53 +16,77 @@
 
 namespace whichpod {
 
-// Bytes that may wait for JavaScript. 4 MiB hold some 15,000 packets or conntrack messages: a tenth
-// of a second at the highest rates measured, and no more than a few milliseconds of decoding at once.
-constexpr size_t kMailboxLimit = 4u << 20;
+// Bytes that may wait for JavaScript: some 200,000 packets or 100,000 conntrack messages, seconds of a
+// busy node. They wait here rather than in the kernel because the reader notes when they came: what
+// waits in a netlink socket has no time yet, and 16 MiB of ring are a quarter second.
+constexpr size_t kMailboxLimit = 32u << 20;
+
+// A chunk is taken at once, so it is what JavaScript decodes without coming round: about a millisecond.
+constexpr size_t kChunkBytes = 64u << 10;
+
+// While nobody takes, small chunks are put together as long as they stay this close in time: sources
+// are read in turn by the ages of their chunks.
+constexpr int64_t kChunkSpanNs = 5'000'000;
+
+struct Chunk {
+  std::vector<uint8_t> bytes;
+  uint32_t count = 0;  // records
+  int64_t since = 0;   // CLOCK_REALTIME of the first record, ns
+};
 
 class Mailbox {
  public:
-  // `notify` is called on the reader's thread, outside the lock, at most once between two Takes.
-  explicit Mailbox(std::function<void()> notify) : notify_(std::move(notify)) {}
+  // `notify` is called on the reader's thread, outside the lock.
+  explicit Mailbox(std::function<void()> notify)
+      : notify_(std::move(notify)), open_(kChunkBytes) {}
 
   // Reader. Waits until `bytes` more fit (an empty mailbox takes any amount); false once stopped.
   bool WaitForRoom(size_t bytes);
 
-  // Reader. Runs `write(std::vector<uint8_t>&)`, which appends records and returns their number.
-  template <typename Write>
-  void Append(Write write) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    count_ += write(bytes_);
-  }
+  // Reader. Room for one record of `bytes` (a multiple of 4), not cleared, which it fills before it
+  // calls again. `at` is when the record came.
+  uint8_t* Add(size_t bytes, int64_t at);
 
-  // Reader. Wakes JavaScript if there is something to take and it has not been woken already.
+  // Reader. Hands over what was added, and wakes JavaScript if that is anything.
   void Announce();
+
+  // Reader. Bytes that JavaScript has not taken yet.
+  size_t Waiting();
 
   // Reader. Leaves an error after the last record, and announces it; the reader then ends.
   void Fail(const OsError& error);
 
+  // JavaScript. Whether something waits, and since when: the failure comes after everything else.
+  bool Oldest(int64_t* since);
+
   struct Taken {
-    uint32_t count;
     bool failed;
     OsError error;
   };
 
-  // JavaScript. Swaps the content into `into`, whose old content is forgotten and memory reused.
-  Taken Take(std::vector<uint8_t>* into);
+  // JavaScript. Takes the oldest chunk; its count is 0 if there was none. The failure is told once.
+  Taken Take(Chunk* into);
 
   // Any thread. Releases a reader that waits for room; the mailbox takes and says nothing more.
   void Stop();
 
  private:
+  bool HandOver();
+
+  const std::function<void()> notify_;
+  // The reader's own until they are handed over.
+  std::vector<uint8_t> open_;
+  size_t used_ = 0;
+  uint32_t count_ = 0;
+  int64_t since_ = 0;
+
   std::mutex mutex_;
   std::condition_variable room_;
-  std::vector<uint8_t> bytes_;
-  uint32_t count_ = 0;
-  bool announced_ = false;
+  std::deque<Chunk> chunks_;
+  size_t waiting_ = 0;  // bytes in chunks_
   bool stopped_ = false;
   bool failed_ = false;
   OsError error_;
-  const std::function<void()> notify_;
 };
 
 }  // namespace whichpod

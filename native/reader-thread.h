@@ -51,8 +51,23 @@ class ReaderThread {
     return true;
   }
 
-  // Readable once Stop was called; for the thread's own poll().
+  // Readable once Stop or Wake was called; for the thread's own poll().
   int wake_fd() const { return wake_; }
+
+  // Any thread: ends the thread's poll().
+  void Wake() {
+    const uint64_t one = 1;
+    // Cannot fail: the counter of an eventfd is far from its limit.
+    if (write(wake_, &one, sizeof one) < 0) abort();
+  }
+
+  // The thread: what Wake said was heard. Stop is not forgotten by it.
+  void Heard() {
+    uint64_t count;
+    // Nothing to read is nothing to forget (EAGAIN).
+    if (read(wake_, &count, sizeof count) < 0) return;
+  }
+
   bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   // Ends and joins the thread. Calling it again does nothing.
@@ -60,9 +75,7 @@ class ReaderThread {
     if (!started_) return;
     started_ = false;
     stopping_.store(true, std::memory_order_relaxed);
-    const uint64_t one = 1;
-    // Cannot fail: the counter of an eventfd that is written once is far from its limit.
-    if (write(wake_, &one, sizeof one) < 0) abort();
+    Wake();
     pthread_join(thread_, nullptr);
   }
 

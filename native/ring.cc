@@ -20,6 +20,10 @@ namespace {
 // the block (packet_set_ring in net/packet/af_packet.c) and does nothing with it.
 constexpr uint32_t kFrameBytes = 2048;
 
+// Packets a second from which on the ring is looked at once a millisecond. Below, the kernel wakes the
+// reader for each block, which is the same rate at most, but sooner.
+constexpr uint32_t kBusyPackets = 20'000;
+
 bool AttachFilter(int fd, const std::vector<sock_filter>& filter, OsError* error) {
   sock_fprog program{};
   program.len = static_cast<unsigned short>(filter.size());
@@ -96,7 +100,9 @@ PacketRing::~PacketRing() {
 }
 
 void PacketRing::Run() {
+  Pace pace(kBusyPackets);
   size_t current = 0;
+  uint32_t packets = 0;
   while (!thread_.stopping()) {
     uint8_t* const block = map_ + current * block_bytes_;
     auto* const header = &reinterpret_cast<tpacket_block_desc*>(block)->hdr.bh1;
@@ -104,14 +110,18 @@ void PacketRing::Run() {
       // A record's header is smaller than the kernel's own before each frame, so the block's used
       // part is room enough.
       if (!mailbox_->WaitForRoom(header->blk_len)) return;
-      CopyBlock(block);
+      packets += CopyBlock(block);
       __atomic_store_n(&header->block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
       current = (current + 1) % blocks_;
       continue;
     }
     mailbox_->Announce();
+    const int64_t now = Monotonic();
+    const bool busy = pace.Busy(packets, now);
+    packets = 0;
     pollfd fds[2] = {{fd_, POLLIN, 0}, {thread_.wake_fd(), POLLIN, 0}};
-    if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+    const int ready = busy ? Pace::Sleep(thread_.wake_fd(), now) : poll(fds, 2, -1);
+    if (ready < 0 && errno != EINTR) {
       mailbox_->Fail({errno, "poll"});
       return;
     }
@@ -125,39 +135,39 @@ void PacketRing::Run() {
   }
 }
 
-void PacketRing::CopyBlock(const uint8_t* block) {
+uint32_t PacketRing::CopyBlock(const uint8_t* block) {
   static_assert(sizeof(PacketRecord) <= TPACKET_ALIGN(sizeof(tpacket3_hdr)), "see Run");
   const auto* const header = &reinterpret_cast<const tpacket_block_desc*>(block)->hdr.bh1;
   const uint32_t count = header->num_pkts;
-  mailbox_->Append([&](std::vector<uint8_t>& out) {
-    uint32_t offset = header->offset_to_first_pkt;
-    for (uint32_t i = 0; i < count; i++) {
-      const auto* const packet = reinterpret_cast<const tpacket3_hdr*>(block + offset);
-      const auto* const from = reinterpret_cast<const sockaddr_ll*>(
-          block + offset + TPACKET_ALIGN(sizeof(tpacket3_hdr)));
-      PacketRecord record{};
-      record.seconds = packet->tp_sec;
-      record.nanoseconds = packet->tp_nsec;
-      record.interface = static_cast<uint32_t>(from->sll_ifindex);
-      record.packet_type = from->sll_pkttype;
-      record.hardware = from->sll_hatype;
-      record.protocol = ntohs(from->sll_protocol);
-      if (packet->tp_status & TP_STATUS_VLAN_VALID) {
-        const uint32_t tpid =
-            packet->tp_status & TP_STATUS_VLAN_TPID_VALID ? packet->hv1.tp_vlan_tpid : ETH_P_8021Q;
-        record.vlan = tpid << 16 | (packet->hv1.tp_vlan_tci & 0xffff);
-      }
-      record.net_offset = packet->tp_net - packet->tp_mac;
-      record.captured = packet->tp_snaplen;
-      record.on_wire = packet->tp_len;
-      const size_t at = out.size();
-      out.resize(at + sizeof record + Padded(record.captured));
-      memcpy(out.data() + at, &record, sizeof record);
-      memcpy(out.data() + at + sizeof record, block + offset + packet->tp_mac, record.captured);
-      offset += packet->tp_next_offset;
+  uint32_t offset = header->offset_to_first_pkt;
+  for (uint32_t i = 0; i < count; i++) {
+    const auto* const packet = reinterpret_cast<const tpacket3_hdr*>(block + offset);
+    const auto* const from = reinterpret_cast<const sockaddr_ll*>(
+        block + offset + TPACKET_ALIGN(sizeof(tpacket3_hdr)));
+    PacketRecord record{};
+    record.seconds = packet->tp_sec;
+    record.nanoseconds = packet->tp_nsec;
+    record.interface = static_cast<uint32_t>(from->sll_ifindex);
+    record.packet_type = from->sll_pkttype;
+    record.hardware = from->sll_hatype;
+    record.protocol = ntohs(from->sll_protocol);
+    if (packet->tp_status & TP_STATUS_VLAN_VALID) {
+      const uint32_t tpid =
+          packet->tp_status & TP_STATUS_VLAN_TPID_VALID ? packet->hv1.tp_vlan_tpid : ETH_P_8021Q;
+      record.vlan = tpid << 16 | (packet->hv1.tp_vlan_tci & 0xffff);
     }
-    return count;
-  });
+    record.net_offset = packet->tp_net - packet->tp_mac;
+    record.captured = packet->tp_snaplen;
+    record.on_wire = packet->tp_len;
+    const size_t length = Padded(record.captured);
+    uint8_t* const room = mailbox_->Add(sizeof record + length,
+                                        packet->tp_sec * kSecondNs + packet->tp_nsec);
+    memcpy(room, &record, sizeof record);
+    memcpy(room + sizeof record, block + offset + packet->tp_mac, record.captured);
+    memset(room + sizeof record + record.captured, 0, length - record.captured);
+    offset += packet->tp_next_offset;
+  }
+  return count;
 }
 
 bool PacketRing::SetFilter(const std::vector<sock_filter>& filter, OsError* error) {

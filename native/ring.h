@@ -16,6 +16,7 @@
 
 #include "mailbox.h"
 #include "os-error.h"
+#include "pace.h"
 #include "reader-thread.h"
 
 namespace whichpod {
@@ -72,7 +73,8 @@ class PacketRing {
   explicit PacketRing(Mailbox* mailbox) : mailbox_(mailbox) {}
   bool Setup(const RingOptions& options, OsError* error);
   void Run();
-  void CopyBlock(const uint8_t* block);
+  // Returns the number of its packets.
+  uint32_t CopyBlock(const uint8_t* block);
 
   Mailbox* const mailbox_;
   int fd_ = -1;

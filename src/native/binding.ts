@@ -19,12 +19,14 @@ export interface NativeError extends Error {
 }
 
 /**
- * Called on the environment's thread with what has come since the last call: `count` records packed
- * into `buffer`, which is the receiver's own. `failure` is set once, when reading has ended for good;
- * the object must still be closed. Not called again after `close`.
+ * Called on the environment's thread with the next of what has come: `count` records packed into
+ * `buffer`, which may be read until the callback returns: then it is filled again. `failure` is set
+ * once, when reading has ended for good; the object must still be closed. Not called again after `close`.
  *
- * While JavaScript does not come round, up to 4 MiB are kept for it; then reading pauses, and the
- * kernel counts what it drops. What the callback throws becomes an uncaught exception.
+ * What the open objects of one environment have is handed over in the order in which it came, a chunk of
+ * some 64 KiB at a time, and the event loop turns after every few. While JavaScript does not come round,
+ * up to 32 MiB are kept for each object; then reading pauses, and the kernel counts what it drops. What
+ * the callback throws becomes an uncaught exception.
  */
 type BatchCallback = (buffer: ArrayBuffer, count: number, failure: NativeError | undefined) => void;
 
@@ -101,8 +103,14 @@ interface NetlinkOptions {
  * millisecond when many do. While open it keeps the process alive.
  */
 export interface NetlinkSocket {
-  /** Sends one datagram to the kernel. */
+  /** Sends one datagram to the kernel, which answers on this socket. A dump is asked for with `request`. */
   send(bytes: Uint8Array): void;
+  /**
+   * Has one datagram sent through a socket that requests have to themselves. The answer comes in batches
+   * as everything else: behind all events that were read before it. What goes wrong comes as
+   * NETLINK_KIND_REQUEST_FAILED, and then no more of any answer; the next request begins anew.
+   */
+  request(bytes: Uint8Array): void;
   /** What the kernel granted: twice what was asked if all of it (socket(7)). */
   receiveBufferBytes(): number;
   /** As `PacketRing.close`. */
@@ -127,11 +135,13 @@ export const NETLINK_HEADER_WORDS = 5;
 /** Longer than the reader's buffer; only its beginning follows. */
 export const NETLINK_KIND_TRUNCATED = 1;
 /**
- * The socket's buffer overran and has been read empty since. Three words follow: messages dropped (the
+ * The socket's buffer overran, or the socket reported another error, and it has been read empty since. Three words follow: messages dropped (the
  * kernel counts them a moment after it reports the overrun, so 0 is possible), then seconds and
  * nanoseconds since when messages may be missing.
  */
 export const NETLINK_KIND_GAP = 2;
+/** A request could not be sent or its answer not be read to its end; one word follows: errno. */
+export const NETLINK_KIND_REQUEST_FAILED = 3;
 
 export type AddonLoad =
   | { readonly ok: true; readonly addon: Addon }

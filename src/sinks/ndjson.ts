@@ -11,96 +11,241 @@ import {
   type PodRef,
   type ServiceRef,
   type Summary,
-  type Traffic,
 } from '../model/attribution.js';
 import type { Loss, Notice } from '../model/event.js';
 import type { RulePath } from '../model/services.js';
-import { formatNanos, type Nanos } from '../model/time.js';
+import { formatNanos } from '../model/time.js';
+import { fragment, type Lines, quote } from './lines.js';
 import type { Sink, SinkOptions } from './sink.js';
 import { type Renderer, TextSink } from './text-sink.js';
 
-/**
- * Lines are put together by hand: this is the whole cost of writing a connection, and going through an
- * object and JSON.stringify takes twice the time. A test holds every line against JSON.stringify.
- */
 const PREFIX = '{"schema":"whichpod/1","type":"';
-
-/** One event as one line of JSON without its newline (docs/schema.md). */
-export function formatEvent(event: OutputEvent): string {
-  switch (event.type) {
-    case 'attribution':
-    case 'close':
-      return attributionLine(event.type, event.attribution);
-    case 'direct':
-      return directLine(event.direct);
-    case 'loss':
-      return lossLine(event.loss);
-    case 'notice':
-      return noticeLine(event.notice);
-    case 'summary':
-      return summaryLine(event.summary);
-  }
-}
 
 export function createNdjsonSink(options: SinkOptions): Sink {
   return new TextSink(ndjson, options);
 }
 
 const ndjson: Renderer = {
-  render(events) {
-    let lines = '';
-    for (const event of events) lines += `${formatEvent(event)}\n`;
-    return lines;
+  render(events, to) {
+    for (const event of events) {
+      put(event, to);
+      to.put(NEWLINE);
+    }
   },
-  tick: () => '',
-  end: () => '',
+  tick: () => undefined,
+  end: () => undefined,
 };
 
+/** One event as JSON without a newline (docs/schema.md). */
+function put(event: OutputEvent, to: Lines): void {
+  switch (event.type) {
+    case 'attribution':
+    case 'close':
+      attributionLine(event.type, event.attribution, to);
+      break;
+    case 'direct':
+      to.text(directLine(event.direct));
+      break;
+    case 'loss':
+      to.text(lossLine(event.loss));
+      break;
+    case 'notice':
+      to.text(noticeLine(event.notice));
+      break;
+    case 'summary':
+      to.text(summaryLine(event.summary));
+      break;
+  }
+}
+
+const NEWLINE = fragment('\n');
+const BEGINNING = {
+  attribution: fragment(`${PREFIX}attribution","connection":"`),
+  close: fragment(`${PREFIX}close","connection":"`),
+} as const;
+const END_OF_TEXT = fragment('"');
+const END_OF_GROUP = fragment('}');
+const TIME = fragment('","time":"');
+const TIME_SOURCE = {
+  packet: fragment('","timeSource":"packet"'),
+  conntrack: fragment('","timeSource":"conntrack"'),
+  listing: fragment('","timeSource":"listing"'),
+} as const;
+const UNCERTAINTY = fragment(',"timeUncertaintyNs":');
+const PROTOCOL = fragment(',"protocol":"');
+const ZONE = fragment(',"zone":');
+const CLIENT = fragment(',"client":{"ip":"');
+const CLIENT_AFTER_TEXT = fragment('","client":{"ip":"');
+const PORT = fragment('","port":');
+const POD = fragment(',"pod":');
+const NODE = fragment(',"node":');
+const SOURCE = fragment(',"source":{"ip":"');
+const RULES = fragment(',"rules":');
+const VERDICT = fragment(',"verdict":"');
+const REASON = fragment('","reason":"');
+const OUTCOME = fragment('","outcome":"');
+const RETRANSMITS = fragment(',"retransmits":');
+const END_TIME = fragment(',"endTime":"');
+
 /**
- * Names of evidence, verdicts and so on, connection ids and addresses are the machine's own text (address.ts
- * makes canonical ASCII), so they need no look at each character; all that came from outside goes through `quote`.
+ * Written byte by byte: this is the whole cost of telling of a connection, and text that is put together
+ * and then encoded takes several times as long. A test holds every line against JSON.stringify. Names of
+ * verdicts and so on, connection ids and addresses are the machine's own text (address.ts makes canonical
+ * ASCII), so they need no look at each character; all that came from outside is quoted.
  */
-function attributionLine(type: 'attribution' | 'close', a: Attribution): string {
-  let s = `${PREFIX}${type}","connection":"${a.connection}"`;
-  if (a.time !== undefined) s += `,"time":"${time(a.time)}"`;
-  s += `,"timeSource":"${a.timeSource}"`;
-  if (a.timeUncertaintyNs !== undefined) s += number('timeUncertaintyNs', a.timeUncertaintyNs);
-  s += `,"protocol":"${a.protocol}"`;
-  if (a.zone !== undefined) s += number('zone', a.zone);
-  s += `,"client":${peer(a.client)}},"destination":${address(a.destination)}}`;
-  if (a.service) s += `,"service":${service(a.service)}`;
-  if (a.backend) s += `,"backend":${backend(a.backend)}`;
-  if (a.source) s += `,"source":${address(a.source)}}`;
-  if (a.rules) s += `,"rules":${rules(a.rules)}`;
-  if (a.interfaces) {
-    s += group('interfaces', text('in', a.interfaces.in) + text('out', a.interfaces.out));
+function attributionLine(type: 'attribution' | 'close', a: Attribution, to: Lines): void {
+  to.put(BEGINNING[type]);
+  to.ascii(a.connection);
+  if (a.time !== undefined) {
+    to.put(TIME);
+    to.time(a.time);
   }
-  s += `,"evidence":${evidence(a.evidence)},"verdict":"${a.verdict}"`;
-  if (a.reason !== undefined) s += `,"reason":"${a.reason}"`;
-  s += `,"outcome":"${a.outcome}"`;
-  if (a.claims && a.claims.length > 0) s += `,"claims":[${a.claims.map(claim).join(',')}]`;
-  if (a.latency) {
-    const { natNs, handshakeNs, networkNs, networkRoundTripNs } = a.latency;
-    s += group(
-      'latency',
-      number('natNs', natNs) +
-        number('handshakeNs', handshakeNs) +
-        number('networkNs', networkNs) +
-        number('networkRoundTripNs', networkRoundTripNs),
-    );
+  to.put(TIME_SOURCE[a.timeSource]);
+  putNumber(UNCERTAINTY, a.timeUncertaintyNs, to);
+  to.put(PROTOCOL);
+  to.ascii(a.protocol);
+  if (a.zone === undefined || !Number.isFinite(a.zone)) to.put(CLIENT_AFTER_TEXT);
+  else {
+    to.put(END_OF_TEXT);
+    putNumber(ZONE, a.zone, to);
+    to.put(CLIENT);
   }
-  s += text('node', a.node);
-  if (a.farEnd) s += `,"farEnd":${farEnd(a.farEnd)}`;
-  if (a.retransmits !== undefined) s += number('retransmits', a.retransmits);
-  if (a.endTime !== undefined) s += `,"endTime":"${time(a.endTime)}"`;
-  if (a.original) s += traffic('original', a.original);
-  if (a.reply) s += traffic('reply', a.reply);
-  return `${s}}`;
+  putClient(a.client, to);
+  to.put(wayOf(a));
+  if (a.source) {
+    to.put(SOURCE);
+    to.ascii(a.source.ip);
+    to.put(PORT);
+    to.number(a.source.port);
+    to.put(END_OF_GROUP);
+  }
+  if (a.rules) {
+    to.put(RULES);
+    to.put(rules(a.rules));
+  }
+  if (a.interfaces) putInterfaces(a.interfaces, to);
+  to.put(evidence(a.evidence));
+  to.put(VERDICT);
+  to.ascii(a.verdict);
+  if (a.reason !== undefined) {
+    to.put(REASON);
+    to.ascii(a.reason);
+  }
+  to.put(OUTCOME);
+  to.ascii(a.outcome);
+  to.put(END_OF_TEXT);
+  if (a.claims && a.claims.length > 0) to.text(`,"claims":[${a.claims.map(claim).join(',')}]`);
+  if (a.latency) LATENCY.put(a.latency, to);
+  if (a.node !== undefined) to.text(text('node', a.node));
+  if (a.farEnd) to.text(`,"farEnd":${farEnd(a.farEnd)}`);
+  putNumber(RETRANSMITS, a.retransmits, to);
+  if (a.endTime !== undefined) {
+    to.put(END_TIME);
+    to.time(a.endTime);
+    to.put(END_OF_TEXT);
+  }
+  if (a.original) ORIGINAL.put(a.original, to);
+  if (a.reply) REPLY.put(a.reply, to);
+  to.put(END_OF_GROUP);
+}
+
+/** Nothing for what is not known or no number (JSON has none for NaN). */
+function putNumber(name: Uint8Array, value: number | undefined, to: Lines): void {
+  if (value === undefined || !Number.isFinite(value)) return;
+  to.put(name);
+  to.number(value);
+}
+
+function putClient(client: Peer, to: Lines): void {
+  to.ascii(client.ip);
+  to.put(PORT);
+  to.number(client.port);
+  if (client.pod !== undefined) {
+    to.put(POD);
+    to.put(podBytes(client.pod));
+  }
+  if (client.node !== undefined && client.node !== '') {
+    to.put(NODE);
+    to.quoted(client.node);
+  }
+}
+
+const INTERFACES = fragment(',"interfaces":{"');
+const IN = fragment('in":');
+const OUT = fragment('out":');
+const NEXT_OUT = fragment(',"out":');
+
+function putInterfaces(it: NonNullable<Attribution['interfaces']>, to: Lines): void {
+  const before = it.in !== undefined && it.in !== '';
+  const after = it.out !== undefined && it.out !== '';
+  if (!before && !after) return;
+  to.put(INTERFACES);
+  if (before) {
+    to.put(IN);
+    to.quoted(it.in);
+  }
+  if (after) {
+    to.put(before ? NEXT_OUT : OUT);
+    to.quoted(it.out);
+  }
+  to.put(END_OF_GROUP);
+}
+
+/** Numbers of a group, in its order; nothing if none of them is known. */
+class Numbers<Name extends string> {
+  private readonly names: readonly Name[];
+  /** Of the first that is there, and of each after it. */
+  private readonly first: readonly Uint8Array[];
+  private readonly next: readonly Uint8Array[];
+
+  constructor(group: string, names: readonly Name[]) {
+    this.names = names;
+    this.first = names.map((name) => fragment(`,"${group}":{"${name}":`));
+    this.next = names.map((name) => fragment(`,"${name}":`));
+  }
+
+  put(values: { readonly [name in Name]?: number | undefined }, to: Lines): void {
+    let pieces = this.first;
+    for (let i = 0; i < this.names.length; i++) {
+      const name = this.names[i];
+      const piece = pieces[i];
+      const value = name === undefined ? undefined : values[name];
+      if (piece === undefined || value === undefined || !Number.isFinite(value)) continue;
+      to.put(piece);
+      to.number(value);
+      pieces = this.next;
+    }
+    if (pieces === this.next) to.put(END_OF_GROUP);
+  }
+}
+
+const LATENCY = new Numbers('latency', ['natNs', 'handshakeNs', 'networkNs', 'networkRoundTripNs']);
+const ORIGINAL = new Numbers('original', ['packets', 'bytes']);
+const REPLY = new Numbers('reply', ['packets', 'bytes']);
+
+interface WrittenWay {
+  readonly destination: Attribution['destination'];
+  readonly service: ServiceRef | undefined;
+  readonly bytes: Uint8Array;
+}
+
+/** Connections to one endpoint through one Service address share these objects: they are written once. */
+const ways = new WeakMap<Backend, WrittenWay>();
+
+/** From the end of the client to the end of the backend. */
+function wayOf({ destination, service: named, backend: to }: Attribution): Uint8Array {
+  const known = to && ways.get(to);
+  if (known && known.destination === destination && known.service === named) return known.bytes;
+  const bytes = fragment(
+    `},"destination":${address(destination)}}${named ? `,"service":${service(named)}` : ''}${to ? `,"backend":${backend(to)}` : ''}`,
+  );
+  if (to) ways.set(to, { destination, service: named, bytes });
+  return bytes;
 }
 
 function farEnd(far: FarEnd): string {
   let s = `{"node":${quote(far.node)}`;
-  if (far.time !== undefined) s += `,"time":"${time(far.time)}"`;
+  if (far.time !== undefined) s += `,"time":"${formatNanos(far.time)}"`;
   if (far.interfaces) {
     s += group('interfaces', text('in', far.interfaces.in) + text('out', far.interfaces.out));
   }
@@ -109,25 +254,26 @@ function farEnd(far: FarEnd): string {
 
 function directLine(d: Direct): string {
   let s = `${PREFIX}direct","connection":"${d.connection}"`;
-  if (d.time !== undefined) s += `,"time":"${time(d.time)}"`;
+  if (d.time !== undefined) s += `,"time":"${formatNanos(d.time)}"`;
   s += `,"protocol":"${d.protocol}","client":${peer(d.client)}},"backend":${backend(d.backend)}`;
   return `${s},"outcome":"${d.outcome}","candidates":${JSON.stringify(d.candidates)}}`;
 }
 
 function lossLine(loss: Loss): string {
   let s = `${PREFIX}loss","source":${quote(loss.source)}${number('count', loss.count)}`;
-  if (loss.from !== undefined) s += `,"from":"${time(loss.from)}"`;
-  if (loss.to !== undefined) s += `,"to":"${time(loss.to)}"`;
+  if (loss.from !== undefined) s += `,"from":"${formatNanos(loss.from)}"`;
+  if (loss.to !== undefined) s += `,"to":"${formatNanos(loss.to)}"`;
   return `${s}${text('detail', loss.detail)}}`;
 }
 
 function noticeLine(notice: Notice): string {
   let s = `${PREFIX}notice","code":${quote(notice.code)}`;
-  if (notice.time !== undefined) s += `,"time":"${time(notice.time)}"`;
+  if (notice.time !== undefined) s += `,"time":"${formatNanos(notice.time)}"`;
   return `${s}${text('connection', notice.connection)}${text('detail', notice.detail)}}`;
 }
 
-function summaryLine(summary: Summary): string {
+/** The summary as one line of JSON without its newline. */
+export function summaryLine(summary: Summary): string {
   return `${PREFIX}summary",${JSON.stringify({
     connections: summary.connections,
     packets: summary.packets,
@@ -139,50 +285,37 @@ function summaryLine(summary: Summary): string {
   }).slice(1)}`;
 }
 
-/**
- * Pods, Services and rule paths are few, and many connections share them: each is written once and kept for as
- * long as it lives.
- */
-const podTexts = new WeakMap<PodRef, string>();
-const serviceTexts = new WeakMap<ServiceRef, string>();
-const ruleTexts = new WeakMap<RulePath, string>();
+/** Pods and rule paths are few, and many connections share them: each is written once and kept for as long as it lives. */
+const podTexts = new WeakMap<PodRef, Uint8Array>();
+const ruleTexts = new WeakMap<RulePath, Uint8Array>();
+
+function podBytes(ref: PodRef): Uint8Array {
+  let bytes = podTexts.get(ref);
+  if (bytes === undefined) {
+    bytes = fragment(pod(ref));
+    podTexts.set(ref, bytes);
+  }
+  return bytes;
+}
 
 function pod(ref: PodRef): string {
-  let s = podTexts.get(ref);
-  if (s === undefined) {
-    s = flat(
-      `{"namespace":${quote(ref.namespace)},"name":${quote(ref.name)}${text('uid', ref.uid)}${text('node', ref.node)}}`,
-    );
-    podTexts.set(ref, s);
-  }
-  return s;
+  return `{"namespace":${quote(ref.namespace)},"name":${quote(ref.name)}${text('uid', ref.uid)}${text('node', ref.node)}}`;
 }
 
 function service(ref: ServiceRef): string {
-  let s = serviceTexts.get(ref);
-  if (s === undefined) {
-    const names = `${text('namespace', ref.namespace)}${text('name', ref.name)}${text('portName', ref.portName)}`;
-    s = flat(`{${`${names},"via":"${ref.via}"}`.slice(1)}`);
-    serviceTexts.set(ref, s);
-  }
-  return s;
+  const names = `${text('namespace', ref.namespace)}${text('name', ref.name)}${text('portName', ref.portName)}`;
+  return `{${`${names},"via":"${ref.via}"`.slice(1)}}`;
 }
 
-function rules(path: RulePath): string {
-  let s = ruleTexts.get(path);
-  if (s === undefined) {
-    s = flat(
+function rules(path: RulePath): Uint8Array {
+  let bytes = ruleTexts.get(path);
+  if (bytes === undefined) {
+    bytes = fragment(
       `{"mode":"${path.mode}"${text('backend', path.backend)},"path":[${path.path.map(quote).join(',')}]${number('probability', path.probability)},"affinity":${path.affinity}}`,
     );
-    ruleTexts.set(path, s);
+    ruleTexts.set(path, bytes);
   }
-  return s;
-}
-
-/** The same text in one piece: V8 keeps a concatenation as a tree until somebody needs its characters. */
-function flat(s: string): string {
-  PLAIN.test(s);
-  return s;
+  return bytes;
 }
 
 /** Without its closing brace, as `peer`: the caller may have more to add. */
@@ -204,22 +337,21 @@ function backend(it: Backend): string {
 }
 
 /** Every possible list of evidence, by the bits of its members. */
-const EVIDENCE_TEXTS: readonly string[] = Array.from({ length: 1 << EVIDENCE.length }, (_, bits) =>
-  JSON.stringify(EVIDENCE.filter((_, i) => bits & (1 << i))),
+const EVIDENCE_TEXTS: readonly Uint8Array[] = Array.from(
+  { length: 1 << EVIDENCE.length },
+  (_, bits) =>
+    fragment(`,"evidence":${JSON.stringify(EVIDENCE.filter((_, i) => bits & (1 << i)))}`),
 );
+const NO_EVIDENCE = fragment(',"evidence":[]');
 
-function evidence(list: readonly Evidence[]): string {
+function evidence(list: readonly Evidence[]): Uint8Array {
   let bits = 0;
   for (const it of list) bits |= 1 << EVIDENCE.indexOf(it);
-  return EVIDENCE_TEXTS[bits] ?? '[]';
+  return EVIDENCE_TEXTS[bits] ?? NO_EVIDENCE;
 }
 
 function claim(it: Claim): string {
   return `{"evidence":"${it.evidence}","backend":${backend(it.backend)}}`;
-}
-
-function traffic(name: string, it: Traffic): string {
-  return group(name, number('packets', it.packets) + number('bytes', it.bytes));
 }
 
 /** `,"name":{…}` of fields that each begin with a comma; nothing if there are none. */
@@ -237,32 +369,4 @@ function number(name: string, value: number | undefined): string {
   return value === undefined || !Number.isFinite(value)
     ? ''
     : `,"${name}":${value === 0 ? 0 : value}`;
-}
-
-const PLAIN = /^[ !#-[\]-~]*$/;
-/** What a terminal would obey and JSON.stringify leaves as it is: DEL, C1, bidirectional controls, separators. */
-const OBEYED = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
-
-/** Any text as a JSON string that is also safe to look at: it reads back as the same text. */
-function quote(value: string): string {
-  if (PLAIN.test(value)) return `"${value}"`;
-  return JSON.stringify(value).replace(
-    OBEYED,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-}
-
-let secondStart = 0n;
-let secondText = '';
-
-/** RFC 3339 with nanoseconds. Events of one second share its text: only the fraction is written anew. */
-function time(at: Nanos): string {
-  let fraction = Number(at - secondStart);
-  if (secondText === '' || fraction < 0 || fraction >= 1_000_000_000) {
-    const whole = formatNanos(at);
-    secondText = whole.slice(0, -10);
-    fraction = Number(whole.slice(-10, -1));
-    secondStart = at - BigInt(fraction);
-  }
-  return `${secondText}${String(fraction + 1_000_000_000).slice(1)}Z`;
 }

@@ -45,8 +45,9 @@ export class Output {
     return this.overflowing;
   }
 
-  write(text: string): void {
-    if (text !== '' && !this.gone.signal.aborted) this.stream.write(text);
+  /** Bytes are the stream's from then on. */
+  write(piece: string | Uint8Array): void {
+    if (piece.length > 0 && !this.gone.signal.aborted) this.stream.write(piece);
   }
 
   /** A promise that resolves when the stream wants more, or `undefined` if it does now. */

@@ -1,6 +1,6 @@
 import pc from 'picocolors';
-import type { OutputEvent, Summary } from '../model/attribution.js';
-import { formatEvent } from './ndjson.js';
+import type { Summary } from '../model/attribution.js';
+import { summaryLine } from './ndjson.js';
 import type { Sink, SinkOptions } from './sink.js';
 import { summaryBlock } from './summary-block.js';
 import { type Renderer, TextSink } from './text-sink.js';
@@ -10,15 +10,13 @@ export function createSummarySink(options: SinkOptions): Sink {
   const colors = pc.createColors(options.colors.stdout);
   const write = options.terminal
     ? (summary: Summary): string => summaryBlock(summary, colors, options.columns())
-    : (summary: Summary): string => `${formatEvent({ type: 'summary', summary })}\n`;
+    : (summary: Summary): string => `${summaryLine(summary)}\n`;
   const renderer: Renderer = {
-    render: (events: readonly OutputEvent[]) => {
-      let text = '';
-      for (const event of events) if (event.type === 'summary') text += write(event.summary);
-      return text;
+    render: (events, to) => {
+      for (const event of events) if (event.type === 'summary') to.text(write(event.summary));
     },
-    tick: () => '',
-    end: () => '',
+    tick: () => undefined,
+    end: () => undefined,
   };
   return new TextSink(renderer, options);
 }

@@ -5,6 +5,7 @@ import { type Column, TABLE, WIDE } from './columns.js';
 import { displayWidth, shorten } from './escape.js';
 import { eventTime } from './event-time.js';
 import { GAP, layOut } from './layout.js';
+import type { Lines } from './lines.js';
 import { Remarks } from './remarks.js';
 import type { Sink, SinkOptions } from './sink.js';
 import { summaryBlock } from './summary-block.js';
@@ -81,7 +82,7 @@ class Table implements Renderer {
     this.seen = columns.map(() => 0);
   }
 
-  render(events: readonly OutputEvent[]): string {
+  render(events: readonly OutputEvent[], to: Lines): void {
     let block = '';
     for (const event of events) {
       this.advance(eventTime(event));
@@ -108,19 +109,19 @@ class Table implements Renderer {
       // After each event, so that the rows do not depend on how events were batched.
       this.release(false);
     }
-    return this.print() + block;
+    to.text(this.print() + block);
   }
 
-  tick(now: Nanos): string {
+  tick(now: Nanos, to: Lines): void {
     this.advance(now);
     this.release(false);
-    return this.print();
+    to.text(this.print());
   }
 
-  end(): string {
+  end(to: Lines): void {
     this.release(true);
     this.remarks.end();
-    return this.print();
+    to.text(this.print());
   }
 
   private advance(time: Nanos | undefined): void {

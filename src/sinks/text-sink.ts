@@ -2,14 +2,15 @@ import type { OutputEvent, Summary } from '../model/attribution.js';
 import type { Loss } from '../model/event.js';
 import type { Nanos } from '../model/time.js';
 import { eventTime } from './event-time.js';
+import { Lines } from './lines.js';
 import { Output } from './output.js';
 import type { Sink, SinkOptions } from './sink.js';
 
-/** Turns events into whole lines; '' where there is nothing to say yet. Knows no stream. */
+/** Writes events as whole lines, as far as there is anything to say yet. Knows no stream. */
 export interface Renderer {
-  render(events: readonly OutputEvent[]): string;
-  tick(now: Nanos): string;
-  end(): string;
+  render(events: readonly OutputEvent[], to: Lines): void;
+  tick(now: Nanos, to: Lines): void;
+  end(to: Lines): void;
 }
 
 /** Events rendered at once: one write to the stream each, and the bound is looked at in between. */
@@ -20,6 +21,7 @@ export class TextSink implements Sink {
   private readonly renderer: Renderer;
   private readonly out: Output;
   private readonly overflow: SinkOptions['overflow'];
+  private readonly lines = new Lines();
   private readonly dropped = new Dropped();
   private reported = 0;
   private ending: Promise<void> | undefined;
@@ -37,12 +39,15 @@ export class TextSink implements Sink {
   write(events: readonly OutputEvent[]): void {
     for (let i = 0; i < events.length && !this.deaf; i += SLICE) {
       const slice = events.length <= SLICE ? events : events.slice(i, i + SLICE);
-      this.out.write(this.renderer.render(this.admit(slice)));
+      this.renderer.render(this.admit(slice), this.lines);
+      this.flush();
     }
   }
 
   tick(now: Nanos): void {
-    if (!this.deaf && !this.full) this.out.write(this.renderer.tick(now));
+    if (this.deaf || this.full) return;
+    this.renderer.tick(now, this.lines);
+    this.flush();
   }
 
   ready(): Promise<void> | undefined {
@@ -57,9 +62,14 @@ export class TextSink implements Sink {
   private finish(): Promise<void> {
     if (!this.closed.aborted) {
       this.reportDropped();
-      this.out.write(this.renderer.end());
+      this.renderer.end(this.lines);
+      this.flush();
     }
     return this.out.flush();
+  }
+
+  private flush(): void {
+    if (this.lines.length > 0) this.out.write(this.lines.take());
   }
 
   private get deaf(): boolean {
@@ -98,7 +108,9 @@ export class TextSink implements Sink {
 
   private reportDropped(): void {
     const loss = this.takeDropped();
-    if (loss) this.out.write(this.renderer.render([loss]));
+    if (!loss) return;
+    this.renderer.render([loss], this.lines);
+    this.flush();
   }
 }
 

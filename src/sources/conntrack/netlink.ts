@@ -18,6 +18,7 @@ import {
   NETLINK_HEADER_WORDS,
   NETLINK_KIND,
   NETLINK_KIND_GAP,
+  NETLINK_KIND_REQUEST_FAILED,
   NETLINK_KIND_TRUNCATED,
   NETLINK_LENGTH,
   NETLINK_NANOSECONDS,
@@ -46,14 +47,18 @@ const GROUP_UPDATE = 2;
 const GROUP_DESTROY = 3;
 /** AF_UNSPEC: the entries of both families in one dump. */
 const BOTH_FAMILIES = 0;
+// include/uapi/asm-generic/errno-base.h and errno.h
 const EPERM = 1;
+/** A signal, no memory or room for the moment, a dump that another one is in the way of. */
+const PASSING_ERRORS = new Set([4, 11, 12, 16, 22, 105]);
 
 /** About 80,000 events, which the kernel charges with their whole buffers: seconds of a busy node. */
 const RECEIVE_BUFFER_BYTES = 64 << 20;
 
 /**
  * A listing during which the table was resized may lack entries, so it is repeated; a table that is
- * resized this often in a row is growing, and its new entries come as events anyway.
+ * resized this often in a row is growing, and its new entries come as events anyway. One that could not be
+ * made for a reason that passes is repeated as often.
  */
 const MAX_REPEATS = 3;
 
@@ -131,6 +136,9 @@ function refusal(cause: Error): PermissionError {
 /** Turns batches into rows, and sees to it that listings are asked for one after the other. */
 class BatchReader {
   private readonly rows = new ConntrackRows();
+  // The addon fills the same buffer again and again.
+  private header = new Uint32Array(0);
+  private view = new DataView(new ArrayBuffer(0));
   /** Sequence number of the dump that runs, 0 for none; events have none either. */
   private running = 0;
   private lastSequence = 0;
@@ -153,29 +161,32 @@ class BatchReader {
   }
 
   batch(buffer: ArrayBuffer, count: number): void {
-    const header = new Uint32Array(buffer);
-    const view = new DataView(buffer);
+    if (this.view.buffer !== buffer) {
+      this.header = new Uint32Array(buffer);
+      this.view = new DataView(buffer);
+    }
+    const { header, view } = this;
     this.rows.clear();
     let at = 0;
     for (let i = 0; i < count && !this.subscriber.closed; i++) {
       const length = header[at + NETLINK_LENGTH] ?? 0;
       const kind = header[at + NETLINK_KIND];
       if (kind === NETLINK_KIND_GAP) this.gap(header, at);
-      else this.datagram(header, at, view, length, kind === NETLINK_KIND_TRUNCATED);
+      else if (kind === NETLINK_KIND_REQUEST_FAILED) {
+        this.failed(header[at + NETLINK_HEADER_WORDS] ?? 0);
+      } else this.datagram(header, at, view, length, kind === NETLINK_KIND_TRUNCATED);
       at += NETLINK_HEADER_WORDS + ((length + 3) >>> 2);
     }
     this.flush();
   }
 
   private request(): void {
+    // Whoever got the last event may have unsubscribed, and so closed the socket.
+    if (this.subscriber.closed) return;
     this.interrupted = false;
     this.lastSequence = (this.lastSequence % 0x7fff_ffff) + 1;
     this.running = this.lastSequence;
-    try {
-      this.socket.send(dumpRequest(BOTH_FAMILIES, this.running));
-    } catch (error) {
-      this.subscriber.error(error);
-    }
+    this.socket.request(dumpRequest(BOTH_FAMILIES, this.running));
   }
 
   private datagram(
@@ -258,6 +269,11 @@ class BatchReader {
       this.subscriber.error(refusal(new Error('the kernel refused the request with EPERM')));
       return;
     }
+    if (PASSING_ERRORS.has(errno) && this.repeats < MAX_REPEATS) {
+      this.repeats++;
+      this.request();
+      return;
+    }
     const now: Nanos = wallClock();
     this.lose({
       source: 'netlink',
@@ -266,10 +282,9 @@ class BatchReader {
       detail: `the kernel could not list conntrack’s table (errno ${errno})`,
     });
     this.running = 0;
-    if (this.again) {
-      this.again = false;
-      this.request();
-    }
+    if (!this.again) return;
+    this.again = false;
+    this.list();
   }
 
   private lose(loss: Loss): void {

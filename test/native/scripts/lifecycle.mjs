@@ -89,6 +89,7 @@ const cases = {
       assert.equal(it.interfaceName(999_999), undefined);
     } else {
       assert.throws(() => it.send('text'), TypeError);
+      assert.throws(() => it.request('text'), TypeError);
     }
     it.close();
   },
@@ -123,7 +124,7 @@ const cases = {
 /** Makes something come: link messages for the socket, a packet over lo for the ring. */
 function provoke(it) {
   if (kind === 'netlink') {
-    it.send(linkRequest(NLM_F_REQUEST | NLM_F_DUMP));
+    it.request(linkRequest(NLM_F_REQUEST | NLM_F_DUMP));
   } else {
     const socket = createSocket('udp4');
     socket.send('x', 9, '127.0.0.1', () => socket.close());

@@ -40,7 +40,6 @@ const it = ring(
       });
       at += (captured + 3) >> 2;
     }
-    if (at * 4 !== buffer.byteLength) throw new Error('the records do not fill the batch');
   },
   { ...options, ...(filter && { filter: Uint32Array.from(filter) }) },
 );

@@ -23,7 +23,10 @@ import type { BatchCallback, NetlinkOptions } from '../../native/addon-types.js'
 import { type Line, missingForKernelTests, Namespace } from '../../native/namespace.js';
 
 const EPERM = 1;
+const ENOENT = 2;
 const EBUSY = 16;
+const EINVAL = 22;
+const REQUEST_FAILED = 3;
 const little = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 /** A netlink message of this type: header and body (linux/netlink.h). */
@@ -96,8 +99,11 @@ class FakeSocket {
         self.options = options;
         self.callback = callback;
       }
-      send = (bytes: Uint8Array) => {
-        if (self.closed > 0) throw new Error('send on a closed socket');
+      send = () => {
+        throw new Error('not expected');
+      };
+      request = (bytes: Uint8Array) => {
+        if (self.closed > 0) throw new Error('request on a closed socket');
         self.sent.push(new DataView(bytes.buffer).getUint32(8, little));
       };
       receiveBufferBytes = () => 0;
@@ -244,12 +250,47 @@ describe('conntrackNetlink, with a socket by hand', () => {
     const fake = new FakeSocket();
     const relist = new Subject<void>();
     const seen = watch(fake, { relist });
-    fake.deliver({ bytes: failed(1, EBUSY) });
+    fake.deliver({ bytes: failed(1, ENOENT) });
     expect(seen.losses).toMatchObject([
-      { source: 'netlink', detail: expect.stringContaining('16') },
+      { source: 'netlink', detail: expect.stringContaining('errno 2') },
     ]);
     relist.next();
     expect(fake.sent).toEqual([1, 2]);
+  });
+
+  const refused = (errno: number): Given => ({
+    kind: REQUEST_FAILED,
+    bytes: new Uint8Array(Uint32Array.of(errno).buffer),
+  });
+  test.each([
+    ['the kernel’s answer', (sequence: number) => ({ bytes: failed(sequence, EBUSY) })],
+    ['the requests’ socket', () => refused(EINVAL)],
+  ])('a passing error, told by %s, has the listing repeated, three times at most', (_, given) => {
+    const fake = new FakeSocket();
+    const seen = watch(fake);
+    fake.deliver({ bytes: entry(1, 7) }, given(1));
+    fake.deliver(given(2));
+    fake.deliver(given(3));
+    expect([fake.sent, seen.losses]).toEqual([[1, 2, 3, 4], []]);
+    fake.deliver(given(4));
+    expect(fake.sent).toEqual([1, 2, 3, 4]);
+    expect(seen.losses).toMatchObject([
+      { source: 'netlink', detail: expect.stringContaining('could not list') },
+    ]);
+    // The events go on.
+    fake.deliver({ bytes: entry(0, 8) });
+    expect(seen.rows.map(([event]) => event)).toEqual([EVENT_LISTED, EVENT_NEW]);
+    expect(seen.errors).toEqual([]);
+  });
+
+  test('a listing that is asked for after one that failed begins its own count', () => {
+    const fake = new FakeSocket();
+    const relist = new Subject<void>();
+    const seen = watch(fake, { relist });
+    relist.next();
+    for (let i = 0; i < 8; i++) fake.deliver(refused(EINVAL));
+    expect(fake.sent).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(seen.losses).toHaveLength(2);
   });
 
   test.each([
@@ -316,12 +357,16 @@ describe('conntrackNetlink, with a socket by hand', () => {
 const missing = missingForKernelTests(['iptables', 'conntrack', 'python3']);
 const SOURCE = fileURLToPath(new URL('../scripts/source.mjs', import.meta.url));
 const FLOWS = 3_000;
-/** Datagrams to `FLOWS` ports of lo, each a new entry; then the pipe is closed, and with it the block. */
-const FLOOD = `
+/** Datagrams to so many ports of lo, each a new entry. */
+const flood = (first: number, count: number): string => `
   const socket = require('node:dgram').createSocket('udp4');
-  let port = 20_000;
-  const next = () => (port < 20_000 + ${FLOWS} ? socket.send('x', port++, '127.0.0.1', next) : socket.close());
+  let port = ${first};
+  const next = () => (port < ${first + count} ? socket.send('x', port++, '127.0.0.1', next) : socket.close());
   next();`;
+/** When it is over the pipe is closed, and with it the block. */
+const FLOOD = flood(20_000, FLOWS);
+const FULL_FIRST_PORT = 30_000;
+const FULL_FLOWS = 20_000;
 const CONNECT = `
   require('node:net').connect(Number(process.argv[1]), '127.0.0.1').on('error', () => {});`;
 
@@ -372,6 +417,29 @@ describe('conntrackNetlink, on this kernel', () => {
     await child.until((lines) => lines.filter((line) => has(listed)([line])).length === 2);
     expect((await child.finish()).code).toBe(0);
   });
+
+  test('a table that is full from before is listed, again and again, while entries come and go', async (context) => {
+    if (namespace === undefined) return context.skip(missing);
+    const minutes = 'echo 600 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout';
+    namespace.run('sh', ['-c', minutes]);
+    namespace.run(process.execPath, ['-e', flood(FULL_FIRST_PORT, FULL_FLOWS)]);
+    const child = namespace.start(SOURCE, ['conntrack']);
+    await child.line('open');
+    const listed = (lines: readonly Line[]) => {
+      const ports = lines.filter(({ event }) => event === EVENT_LISTED).map(({ dport }) => dport);
+      return ports.filter((port) => Number(port) >= FULL_FIRST_PORT);
+    };
+    for (let round = 1; round <= 3; round++) {
+      await child.until((lines) => listed(lines).length >= round * FULL_FLOWS);
+      // The socket that hears these events must not hear of the listing that is asked for meanwhile.
+      child.write('relist\n');
+      namespace.run(process.execPath, ['-e', flood(1_000 + round * 500, 500)]);
+    }
+    await child.until((lines) => new Set(listed(lines)).size === FULL_FLOWS);
+    expect(child.lines.filter(({ type }) => type === 'error' || type === 'loss')).toEqual([]);
+    expect((await child.finish()).code).toBe(0);
+    execFileSync('ip', ['netns', 'exec', namespace.name, 'conntrack', '-F'], { stdio: 'ignore' });
+  }, 60_000);
 
   test('an overrun is told, and the new listing has what the events lack', async (context) => {
     if (namespace === undefined) return context.skip(missing);

@@ -1,0 +1,152 @@
+import { formatNanos, type Nanos } from '../model/time.js';
+
+/** Room to begin with; it doubles when a line needs more. */
+const INITIAL_BYTES = 128 * 1024;
+/** Below this a loop copies faster than a call. */
+const COPY_BY_HAND = 48;
+/** Digits of the largest number that is written as an integer of 31 bits. */
+const MAX_DIGITS = 10;
+/** The length of `2026-11-22T19:55:00.200100123Z`, for years of four digits. */
+const TIME_BYTES = 30;
+const SECOND_BYTES = 20;
+
+const ZERO = 0x30;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const SPACE = 0x20;
+const DELETE = 0x7f;
+
+const encoder = new TextEncoder();
+
+/** What a terminal would obey and JSON.stringify leaves as it is: DEL, C1, bidirectional controls, separators. */
+const OBEYED = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+/** Any text as a JSON string that is also safe to look at: it reads back as the same text. */
+export function quote(value: string): string {
+  return JSON.stringify(value).replace(
+    OBEYED,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** A piece of text that is written often, as bytes. */
+export function fragment(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/**
+ * Text as bytes, one after the other in the same memory until they are taken: a line costs no string, and
+ * what lines have in common is copied rather than made again.
+ */
+export class Lines {
+  length = 0;
+  private bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+  private second = 0n;
+  private readonly secondText = new Uint8Array(SECOND_BYTES);
+  private secondKnown = false;
+
+  /** What was written since the last call, which is the receiver's own. */
+  take(): Buffer {
+    const taken = Buffer.allocUnsafeSlow(this.length);
+    this.bytes.copy(taken, 0, 0, this.length);
+    this.length = 0;
+    return taken;
+  }
+
+  put(piece: Uint8Array): void {
+    const at = this.claim(piece.length);
+    const { bytes } = this;
+    if (piece.length > COPY_BY_HAND) bytes.set(piece, at);
+    else for (let i = 0; i < piece.length; i++) bytes[at + i] = piece[i] ?? 0;
+  }
+
+  /** Characters below 128 only. */
+  ascii(text: string): void {
+    const at = this.claim(text.length);
+    const { bytes } = this;
+    for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
+  }
+
+  /** Any text as it is, in UTF-8. */
+  text(text: string): void {
+    // At most three bytes a UTF-16 unit.
+    const at = this.claim(text.length * 3);
+    const { written } = encoder.encodeInto(text, this.bytes.subarray(at));
+    this.length = at + written;
+  }
+
+  /** Any text as a JSON string; see `quote`. */
+  quoted(text: string): void {
+    const at = this.claim(text.length + 2);
+    const { bytes } = this;
+    bytes[at] = QUOTE;
+    for (let i = 0; i < text.length; i++) {
+      const c = text.charCodeAt(i);
+      if (c < SPACE || c >= DELETE || c === QUOTE || c === BACKSLASH) {
+        this.length = at;
+        this.text(quote(text));
+        return;
+      }
+      bytes[at + 1 + i] = c;
+    }
+    bytes[at + 1 + text.length] = QUOTE;
+  }
+
+  /** As JSON has it; the number must be finite. */
+  number(value: number): void {
+    if (value !== (value | 0) || value < 0) {
+      this.ascii(String(value));
+      return;
+    }
+    const at = this.claim(MAX_DIGITS);
+    let digits = 1;
+    for (let bound = 10; digits < MAX_DIGITS && value >= bound; bound *= 10) digits++;
+    this.digits(value, at, digits);
+    this.length = at + digits;
+  }
+
+  /** RFC 3339 with nanoseconds. Times of one second share its text: only the fraction is written anew. */
+  time(at: Nanos): void {
+    let fraction = Number(at - this.second);
+    if (!this.secondKnown || fraction < 0 || fraction >= 1_000_000_000) {
+      const whole = formatNanos(at);
+      if (whole.length !== TIME_BYTES) {
+        this.ascii(whole);
+        return;
+      }
+      fraction = Number(whole.slice(SECOND_BYTES, -1));
+      this.second = at - BigInt(fraction);
+      this.secondKnown = true;
+      encoder.encodeInto(whole.slice(0, SECOND_BYTES), this.secondText);
+    }
+    const to = this.claim(TIME_BYTES);
+    const { bytes, secondText } = this;
+    for (let i = 0; i < SECOND_BYTES; i++) bytes[to + i] = secondText[i] ?? 0;
+    this.digits(fraction, to + SECOND_BYTES, 9);
+    bytes[to + TIME_BYTES - 1] = 0x5a; // Z
+  }
+
+  private digits(value: number, at: number, count: number): void {
+    const { bytes } = this;
+    let left = value;
+    for (let i = at + count - 1; i >= at; i--) {
+      const tens = (left / 10) | 0;
+      bytes[i] = ZERO + left - tens * 10;
+      left = tens;
+    }
+  }
+
+  /** Where so many bytes can be written, which then count as written. */
+  private claim(count: number): number {
+    const at = this.length;
+    this.length = at + count;
+    if (this.length > this.bytes.length) this.grow(at);
+    return at;
+  }
+
+  private grow(used: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.bytes.length * 2, this.length));
+    this.bytes.copy(larger, 0, 0, used);
+    this.bytes = larger;
+  }
+}
