@@ -19,6 +19,7 @@ import {
   CT_CLAIM,
   CT_ENDED,
   IN_LISTING,
+  LONE,
   NEVER,
   ORIGINAL,
   PK_CLAIM,
@@ -68,6 +69,19 @@ export function onDatagram(state: State, row: Uint32Array, at: number, time: num
     c = byTranslatedReversed(state, head, row, at);
     before = false;
   }
+  if (c !== undefined && flows(state, c, time) && isReplySide(state, c, row, at, time)) {
+    // What had been taken for its question was an answer: the question is this datagram's flow's.
+    const answered = c.lastSent;
+    state.table.release(c);
+    pairOrOpenDatagram(state, row, at, time, newest);
+    const flow = byTranslated(state, headOf(state, row, at, UDP), row, at);
+    if (flow !== undefined) {
+      flow.bits |= SAW_ANSWER;
+      if (answered > flow.lastAnswer) flow.lastAnswer = answered;
+      saySoon(state, flow);
+    }
+    return;
+  }
   if (c !== undefined && flows(state, c, time)) {
     if (wasRefused(c)) c = openAgain(state, c, c.lastSent, time);
     const news = (c.bits & SAW_ANSWER) === 0;
@@ -90,6 +104,22 @@ export function onDatagram(state: State, row: Uint32Array, at: number, time: num
   }
   if (fromService(state, row, at)) return;
   pairOrOpenDatagram(state, row, at, time, newest);
+}
+
+/**
+ * Whether a lone flow in the other direction is the reply side of a Service's flow that was under way when
+ * the capture began: this datagram is known from before its translation.
+ */
+function isReplySide(
+  state: State,
+  lone: Connection,
+  row: Uint32Array,
+  at: number,
+  time: number,
+): boolean {
+  if (lone.kind !== LONE) return false;
+  const twin = findTwin(state, row, at, time, UDP, row[at + P_PRINT] ?? 0, false);
+  return twin !== undefined && twin !== lone && twin.kind === SERVICE;
 }
 
 /** An answer from a Service's address whose question was not seen opens nothing. */

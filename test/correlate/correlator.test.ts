@@ -703,6 +703,28 @@ describe('UDP', () => {
   });
 });
 
+describe('a UDP flow that was under way when the capture began', () => {
+  it.each([
+    ['an answer', true],
+    ['nothing', false],
+  ])('with %s of it seen first is attributed all the same', (_, answerFirst) => {
+    const udp = serviceEntry('dns', VIP, [POD_A], { protocol: UDP });
+    const b = new Bench().services([udp]).pods([pod('a', '10.0.0.11')]);
+    const datagram = { protocol: UDP, flags: 0 } as const;
+    if (answerFirst) b.packet({ ...datagram, at: 0, from: POD_A, to: CLIENT, print: 99 });
+    for (let i = 1; i < 4; i++) {
+      const at = i * SECOND;
+      b.packet({ ...datagram, at, from: CLIENT, to: VIP, print: i });
+      b.packet({ ...datagram, at: at + 20, from: CLIENT, to: POD_A, print: i });
+      b.packet({ ...datagram, at: at + 50, from: POD_A, to: CLIENT, print: 50 + i });
+      b.packet({ ...datagram, at: at + 60, from: VIP, to: CLIENT, print: 50 + i });
+    }
+    b.finish();
+    expect(b.closed.map((c) => [c.backend?.pod?.name, c.outcome])).toEqual([['a', 'established']]);
+    expect(b.summary).toMatchObject({ direct: 0, other: 0 });
+  });
+});
+
 describe('a UDP flow whose endpoint goes', () => {
   const udp = (): Bench =>
     new Bench()
