@@ -207,6 +207,9 @@ class Channel : public Receiver, public std::enable_shared_from_this<Channel<Sou
 
   Source* source() const { return source_.get(); }
 
+  // Records that JavaScript has not been given yet.
+  size_t waiting() const { return mailbox_->Waits().records; }
+
   // Joins the thread, frees the source; the callback is not called again. A second call does nothing.
   void Close() {
     if (source_ == nullptr) return;

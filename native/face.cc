@@ -76,6 +76,12 @@ class Wrapped : public Napi::ObjectWrap<Self> {
     return nullptr;
   }
 
+  // Of the open source; or a pending EBADF.
+  Napi::Value Waiting(const Napi::CallbackInfo& info) {
+    if (Opened(info.Env(), "waiting") == nullptr) return {};
+    return Napi::Number::New(info.Env(), static_cast<double>(channel_->waiting()));
+  }
+
   void Shut() {
     if (channel_ == nullptr || channel_->source() == nullptr) return;
     channel_->Close();
@@ -93,6 +99,7 @@ class RingFace : public Wrapped<RingFace, PacketRing> {
                        {InstanceMethod<&RingFace::Stats>("stats"),
                         InstanceMethod<&RingFace::SetFilter>("setFilter"),
                         InstanceMethod<&RingFace::InterfaceName>("interfaceName"),
+                        InstanceMethod<&RingFace::Waits>("waiting"),
                         InstanceMethod<&RingFace::Close>("close")});
   }
 
@@ -111,6 +118,7 @@ class RingFace : public Wrapped<RingFace, PacketRing> {
 
  private:
   void Close(const Napi::CallbackInfo&) { Shut(); }
+  Napi::Value Waits(const Napi::CallbackInfo& info) { return Waiting(info); }
 
   Napi::Value Stats(const Napi::CallbackInfo& info) {
     PacketRing* const ring = Opened(info.Env(), "stats");
@@ -163,6 +171,7 @@ class NetlinkFace : public Wrapped<NetlinkFace, NetlinkSocket> {
                        {InstanceMethod<&NetlinkFace::Send>("send"),
                         InstanceMethod<&NetlinkFace::Request>("request"),
                         InstanceMethod<&NetlinkFace::ReceiveBufferBytes>("receiveBufferBytes"),
+                        InstanceMethod<&NetlinkFace::Waits>("waiting"),
                         InstanceMethod<&NetlinkFace::Close>("close")});
   }
 
@@ -184,6 +193,7 @@ class NetlinkFace : public Wrapped<NetlinkFace, NetlinkSocket> {
 
  private:
   void Close(const Napi::CallbackInfo&) { Shut(); }
+  Napi::Value Waits(const Napi::CallbackInfo& info) { return Waiting(info); }
 
   // The socket, or nullptr and a pending error, with its first argument checked to be bytes.
   NetlinkSocket* Sending(const Napi::CallbackInfo& info, const char* call) {

@@ -5,7 +5,7 @@ namespace whichpod {
 bool Mailbox::WaitForRoom(size_t bytes) {
   std::unique_lock<std::mutex> lock(mutex_);
   room_.wait(lock, [&] {
-    return stopped_ || chunks_.empty() || waiting_ + used_ + bytes <= kMailboxLimit;
+    return stopped_ || chunks_.empty() || waiting_.bytes + used_ + bytes <= kMailboxLimit;
   });
   return !stopped_;
 }
@@ -39,14 +39,15 @@ bool Mailbox::HandOver() {
     Chunk& chunk = chunks_.back();
     chunk.bytes.insert(chunk.bytes.end(), open_.data(), open_.data() + used_);
     chunk.count += count_;
-    waiting_ += used_;
+    waiting_.bytes += used_;
+    waiting_.records += count_;
   }
   used_ = 0;
   count_ = 0;
   return !stopped_;
 }
 
-size_t Mailbox::Waiting() {
+Mailbox::Waiting Mailbox::Waits() {
   std::lock_guard<std::mutex> lock(mutex_);
   return waiting_;
 }
@@ -77,7 +78,8 @@ Mailbox::Taken Mailbox::Take(Chunk* into) {
   if (!chunks_.empty()) {
     *into = std::move(chunks_.front());
     chunks_.pop_front();
-    waiting_ -= into->bytes.size();
+    waiting_.bytes -= into->bytes.size();
+    waiting_.records -= into->count;
     room_.notify_one();
   }
   if (!chunks_.empty() || !failed_) return {false, {}};

@@ -50,8 +50,12 @@ class Mailbox {
   // Reader. Hands over what was added, and wakes JavaScript if that is anything.
   void Announce();
 
-  // Reader. Bytes that JavaScript has not taken yet.
-  size_t Waiting();
+  // Any thread. What was handed over and has not been taken.
+  struct Waiting {
+    size_t bytes;
+    size_t records;
+  };
+  Waiting Waits();
 
   // Reader. Leaves an error after the last record, and announces it; the reader then ends.
   void Fail(const OsError& error);
@@ -83,7 +87,7 @@ class Mailbox {
   std::mutex mutex_;
   std::condition_variable room_;
   std::deque<Chunk> chunks_;
-  size_t waiting_ = 0;  // bytes in chunks_
+  Waiting waiting_{0, 0};  // what chunks_ hold
   bool stopped_ = false;
   bool failed_ = false;
   OsError error_;

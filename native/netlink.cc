@@ -191,7 +191,7 @@ class NetlinkSocket::Reader {
   // Whether there was any. The kernel makes an answer as fast as it is read, and JavaScript may be slower.
   bool ReadAnswer() {
     if (request_fd_ < 0) return false;
-    answer_waits_ = it_.mailbox_->Waiting() > kAnswerBytes;
+    answer_waits_ = it_.mailbox_->Waits().bytes > kAnswerBytes;
     if (answer_waits_) return false;
     const int got = Read(request_fd_);
     if (got > 0) {

@@ -1,27 +1,14 @@
-import {
-  catchError,
-  concat,
-  EMPTY,
-  filter,
-  merge,
-  type Observable,
-  of,
-  share,
-  tap,
-  throttleTime,
-} from 'rxjs';
+import { catchError, concat, EMPTY, filter, merge, type Observable, of, share, tap } from 'rxjs';
 import type { InputEvent } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
 import { UsageError } from '../model/problem.js';
+import { Backlog } from '../sources/backlog.js';
 import { chooseCapture } from '../sources/capture/backend.js';
 import { clusterFromFiles } from '../sources/cluster/files.js';
 import { watchCluster } from '../sources/cluster/watch.js';
 import { chooseConntrack } from '../sources/conntrack/choose.js';
 import { chooseRules } from '../sources/rules/choose.js';
 import type { LiveRequest } from './commands.js';
-
-/** Of a burst of changes in the cluster one reading of the rules is enough; kube-proxy takes up to a second to follow. */
-const RULES_AFTER_CHANGE_MS = 1_000;
 
 export interface LiveSources {
   /** Which backends were chosen, in one line for people. */
@@ -30,6 +17,8 @@ export interface LiveSources {
   readonly names: Observable<InputEvent>;
   /** What happens. */
   readonly traffic: Observable<InputEvent>;
+  /** What of the traffic waits to be emitted. */
+  readonly backlog: Backlog;
 }
 
 /**
@@ -45,20 +34,24 @@ export function liveSources(
   opened: (what: 'rules' | 'cluster' | 'capture' | 'conntrack') => void,
 ): LiveSources {
   const node = request.nodeName === undefined ? {} : { node: request.nodeName };
+  const backlog = new Backlog();
   const capture = chooseCapture(request.backend, {
     interfaces,
+    backlog,
     ...node,
     onOpen: () => opened('capture'),
   });
-  const conntrack = chooseConntrack(request.conntrack, unresolved, () => opened('conntrack'));
-  const cluster = clusterSource(request, () => opened('cluster')).pipe(share());
-  const changes = cluster.pipe(
-    filter((event) => event.type === 'cluster' && concernsRules(event)),
-    throttleTime(RULES_AFTER_CHANGE_MS, undefined, { leading: false, trailing: true }),
+  const conntrack = chooseConntrack(
+    request.conntrack,
+    unresolved,
+    () => opened('conntrack'),
+    backlog,
   );
+  const cluster = clusterSource(request, () => opened('cluster')).pipe(share());
+  const changes = cluster.pipe(filter((event) => event.type === 'cluster' && concernsRules(event)));
   const rules = chooseRules(request.rules, {
     ...node,
-    trigger: changes,
+    clusterChanges: changes,
     onRead: () => opened('rules'),
   });
   const fallback: Observable<InputEvent> =
@@ -69,6 +62,7 @@ export function liveSources(
     description: `packets: ${capture.backend}, conntrack: ${conntrack.name}, rules: ${rules.name}, cluster: ${clusterName(request)}`,
     names: merge(rules.events, cluster),
     traffic: merge(concat(fallback, capture.events), conntrack.events),
+    backlog,
   };
 }
 

@@ -1,12 +1,13 @@
 import { from, map, mergeMap, type Observable, Subject, type Subscription, tap, timer } from 'rxjs';
 import { Correlator } from '../correlate/correlator.js';
 import type { OutputEvent } from '../model/attribution.js';
-import type { InputEvent } from '../model/event.js';
+import type { InputEvent, Loss } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
-import { secondsOf } from '../model/time.js';
+import { type Nanos, secondsOf } from '../model/time.js';
 import { feed } from '../pipeline/feed.js';
 import { RuleSurvey } from '../pipeline/rule-survey.js';
 import { watchAddresses } from '../sources/addresses.js';
+import type { Backlog } from '../sources/backlog.js';
 import type { LiveRequest } from './commands.js';
 import type { Io } from './io.js';
 import { liveSources } from './live-sources.js';
@@ -19,8 +20,11 @@ const TICK_MS = 50;
 const NAMES_MS = 10_000;
 /** How long child processes may take to begin; a cap that is started again and again should not keep conntrack from being used. */
 const OPEN_MS = 5_000;
-/** What the kernel and our own queues still hold when the end is asked for is read within this time. */
+/** What the kernel still holds when the end is asked for is read within this time. */
 const DRAIN_MS = 60;
+/** What was read and waits for the machine is looked at, but nobody who asks for the end should wait longer. */
+const BACKLOG_MS = 3_000;
+const BACKLOG_CHECK_MS = 10;
 
 /** `whichpod live`: from this node's sources into the machine, until interrupted or enough. */
 export async function run(request: LiveRequest, io: Io): Promise<number> {
@@ -70,6 +74,8 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
       if (request.durationNs === undefined) await end.promise;
       else await Promise.race([end.promise, elapse(request.durationNs / 1_000_000)]);
       await elapse(DRAIN_MS);
+      const left = await worked(sources.backlog);
+      if (left > 0) machine.push({ type: 'loss', loss: unseen(left, io.now()) });
     }
   } finally {
     for (const subscription of running) subscription.unsubscribe();
@@ -123,6 +129,22 @@ class Awaited {
   private check(): void {
     if (this.missing.size === 0) this.resolve();
   }
+}
+
+/** Waits until nothing waits any more, or too long; what is left. */
+async function worked(backlog: Backlog): Promise<number> {
+  let left = backlog.size;
+  for (let waited = 0; left > 0 && waited < BACKLOG_MS; waited += BACKLOG_CHECK_MS) {
+    await elapse(BACKLOG_CHECK_MS);
+    left = backlog.size;
+  }
+  return left;
+}
+
+function unseen(count: number, to: Nanos): Loss {
+  const detail =
+    'the run ended before these packets and conntrack events were looked at: this process gets too little time for the traffic of this node';
+  return { source: 'queue', count, to, detail };
 }
 
 function elapse(ms: number): Promise<void> {

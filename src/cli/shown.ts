@@ -31,6 +31,8 @@ export class Shown {
   /** Waits until everything is written; the exit code. */
   async end(): Promise<number> {
     await this.sink.end();
-    return this.summary === undefined ? EXIT.done : exitCodeFor(this.summary, this.failOn);
+    if (this.summary === undefined) return EXIT.done;
+    const losses = this.summary.losses + this.sink.losses;
+    return exitCodeFor({ ...this.summary, losses }, this.failOn);
   }
 }

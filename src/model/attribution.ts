@@ -153,4 +153,6 @@ export interface Summary {
   readonly other: number;
   /** Connections that were open before `live` began; not in `seen`. */
   readonly existing: number;
+  /** Events that the output lacks because it was read too slowly; absent if it lacks none. */
+  readonly leftOut?: number;
 }

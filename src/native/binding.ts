@@ -54,6 +54,8 @@ export interface PacketRing {
   setFilter(filter: Uint32Array): void;
   /** `undefined` if there is no such interface (any more). */
   interfaceName(index: number): string | undefined;
+  /** Packets that were read and not handed over yet. */
+  waiting(): number;
   /** Waits for the reader thread, frees the ring. Closing again does nothing; anything else then throws EBADF. */
   close(): void;
 }
@@ -113,6 +115,8 @@ export interface NetlinkSocket {
   request(bytes: Uint8Array): void;
   /** What the kernel granted: twice what was asked if all of it (socket(7)). */
   receiveBufferBytes(): number;
+  /** Datagrams that were read and not handed over yet. */
+  waiting(): number;
   /** As `PacketRing.close`. */
   close(): void;
 }

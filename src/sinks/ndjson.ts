@@ -282,6 +282,7 @@ export function summaryLine(summary: Summary): string {
     direct: summary.direct,
     other: summary.other,
     existing: summary.existing,
+    leftOut: summary.leftOut,
   }).slice(1)}`;
 }
 

@@ -16,6 +16,8 @@ export interface Sink {
   tick(now: Nanos): void;
   /** With `overflow: 'wait'`: a promise to await before the next `write`, while the reader is slower than we are. */
   ready(): Promise<void> | undefined;
+  /** Gaps in the output, each told as a loss: its reader was too slow. */
+  readonly losses: number;
   /** Aborts when nobody reads any more (`| head`): the run should stop quietly. */
   readonly closed: AbortSignal;
   /**

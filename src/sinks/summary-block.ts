@@ -33,6 +33,7 @@ export function summaryBlock(summary: Summary, colors: Colors, width: number | u
     ...some('Direct to a Pod', summary.direct),
     ...some('No Service', summary.other),
     ...some('Open before the start', summary.existing),
+    ...some('Left out of the output', summary.leftOut ?? 0),
     ['Duration', humanDuration(summary.durationNs)],
   ];
   const sum = c.attributed + c.unattributed + c.conflict + c.pending;

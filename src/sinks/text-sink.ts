@@ -36,6 +36,10 @@ export class TextSink implements Sink {
     return this.out.closed;
   }
 
+  get losses(): number {
+    return this.reported;
+  }
+
   write(events: readonly OutputEvent[]): void {
     for (let i = 0; i < events.length && !this.deaf; i += SLICE) {
       const slice = events.length <= SLICE ? events : events.slice(i, i + SLICE);
@@ -89,7 +93,7 @@ export class TextSink implements Sink {
       if (event.type === 'summary') {
         const loss = this.takeDropped();
         if (loss) kept.push(loss);
-        kept.push({ type: 'summary', summary: withLosses(event.summary, this.reported) });
+        kept.push({ type: 'summary', summary: this.completed(event.summary) });
       } else if (full && event.type !== 'loss') {
         this.dropped.add(event);
       } else {
@@ -97,6 +101,14 @@ export class TextSink implements Sink {
       }
     }
     return kept;
+  }
+
+  private completed(summary: Summary): Summary {
+    return {
+      ...summary,
+      losses: summary.losses + this.reported,
+      leftOut: this.dropped.total,
+    };
   }
 
   private takeDropped(): OutputEvent | undefined {
@@ -114,18 +126,16 @@ export class TextSink implements Sink {
   }
 }
 
-function withLosses(summary: Summary, more: number): Summary {
-  return { ...summary, losses: summary.losses + more };
-}
-
 /** Counts the events that had no room and words them as the loss that they are. */
 class Dropped {
+  total = 0;
   private count = 0;
   private from: Nanos | undefined;
   private to: Nanos | undefined;
 
   add(event: OutputEvent): void {
     this.count++;
+    this.total++;
     const time = eventTime(event);
     if (time === undefined) return;
     if (this.from === undefined || time < this.from) this.from = time;

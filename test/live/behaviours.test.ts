@@ -105,6 +105,27 @@ describe('live speaks', () => {
   });
 });
 
+describe('live waits for nobody', () => {
+  it('a reader that stops for a while costs the capture nothing', async () => {
+    const run = live([]);
+    await run.watching();
+    run.stopReading();
+    // Some four lines of 700 bytes each: ten times what the pipe holds.
+    await request(250);
+    expect(connections(run.said.all)).toBeLessThan(250);
+    run.readOn();
+    run.signal('SIGINT');
+    expect(await run.ended).toEqual({ code: 130, signal: null });
+    expect(connections(run.said.all)).toBe(250);
+    expect(run.said.all.at(-1)).toMatchObject({
+      type: 'summary',
+      connections: { seen: 250, attributed: 250 },
+      packets: { dropped: 0 },
+      losses: 0,
+    });
+  });
+});
+
 describe('live refuses', () => {
   it.each([
     ['an ordinary user', ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--']],

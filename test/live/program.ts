@@ -125,6 +125,14 @@ export class Whichpod {
     this.child.stdout?.destroy();
   }
 
+  /** The reader stops reading, and goes on. What its pipe holds (64 KiB) is written all the same. */
+  stopReading(): void {
+    this.child.stdout?.pause();
+  }
+  readOn(): void {
+    this.child.stdout?.resume();
+  }
+
   async kill(): Promise<void> {
     this.signal('SIGKILL');
     await this.ended;

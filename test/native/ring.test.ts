@@ -216,5 +216,9 @@ describe('the ring on this kernel', () => {
     expect(Number(stats['drops'])).toBeGreaterThan(0);
     expect(Number(stats['freezes'])).toBeGreaterThan(0);
     expect(Number(stats['seen']) + Number(stats['drops'])).toBe(Number(stats['packets']));
+    // What waited when it came round again is the most of what it then saw; the ring had the rest.
+    expect(Number(stats['waited'])).toBeGreaterThan(0);
+    expect(Number(stats['waited'])).toBeLessThanOrEqual(Number(stats['seen']));
+    expect(stats['waits']).toBe(0);
   });
 });

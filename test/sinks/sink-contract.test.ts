@@ -120,6 +120,7 @@ describe('a sink whose reader is slow', () => {
     await sink.end();
     expect(stdout.lines).toHaveLength(30_001);
     expect(stdout.text).not.toContain('"type":"loss"');
+    expect(stdout.text).not.toContain('leftOut');
   });
 
   it('stops waiting when the reader leaves', async () => {
@@ -161,7 +162,8 @@ describe('a sink whose reader is slow', () => {
     expect(losses[1].to).toBe('2026-11-22T19:55:00.260099123Z');
     expect(losses[1].from < losses[1].to).toBe(true);
     expect(read.at(-2).connection).toBe('after');
-    expect(read.at(-1)).toMatchObject({ type: 'summary', losses: 2 });
+    expect(read.at(-1)).toMatchObject({ type: 'summary', losses: 2, leftOut: total - written });
+    expect(sink.losses).toBe(1);
   });
 
   it('tells what it left out even if the reader never comes back before the end', async () => {

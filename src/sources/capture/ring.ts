@@ -32,6 +32,7 @@ import {
   RING_PACKET_TYPE,
   RING_SECONDS,
 } from '../../native/binding.js';
+import type { Backlog } from '../backlog.js';
 import { wallClock } from '../wall-clock.js';
 import { captureFilter, SNAPLEN } from './filter.js';
 
@@ -42,6 +43,8 @@ export interface CaptureOptions {
   readonly node?: string;
   /** Whether VXLAN and Geneve datagrams are captured too; see filter.ts. */
   readonly tunnels?: boolean;
+  /** Is told what waits. */
+  readonly backlog?: Backlog;
   /** Called once, when from then on every packet is captured. */
   readonly onOpen?: () => void;
 }
@@ -118,9 +121,11 @@ export function captureRing(
     const opened = new BatchReader(ring, options, subscriber);
     reader = opened;
     const timer = setInterval(() => opened.check(), CHECK_MS);
+    const uncount = options.backlog?.add(() => ring.waiting());
     options.onOpen?.();
     return () => {
       clearInterval(timer);
+      uncount?.();
       ring.close();
     };
   });

@@ -1,6 +1,7 @@
 import { catchError, NEVER, Observable, of, startWith } from 'rxjs';
 import type { InputEvent } from '../../model/event.js';
 import { PermissionError, UsageError } from '../../model/problem.js';
+import type { Backlog } from '../backlog.js';
 import { conntrackEvents, conntrackList } from './command.js';
 import { conntrackNetlink, whyNoNetlink } from './netlink.js';
 
@@ -20,18 +21,22 @@ export interface ConntrackSource {
  * Chooses how conntrack is read: `auto` takes netlink, and the conntrack program where the addon cannot
  * be loaded, and goes on without (a notice says so) where neither may be used: packets alone attribute
  * most connections. `unresolved` emits while connections wait for evidence: `list` asks only then.
- * `onOpen` is called, perhaps more than once, when nothing that begins from then on is missed.
+ * `onOpen` is called, perhaps more than once, when nothing that begins from then on is missed. `backlog` is
+ * told what waits, as far as that is known.
  */
 export function chooseConntrack(
   choice: ConntrackChoice,
   unresolved: Observable<unknown>,
   onOpen: () => void = () => undefined,
+  backlog?: Backlog,
 ): ConntrackSource {
+  const netlink = (): Observable<InputEvent> =>
+    announced(conntrackNetlink(backlog === undefined ? {} : { backlog }), onOpen);
   switch (choice) {
     case 'none':
       return { name: 'none', events: announced(NEVER, onOpen) };
     case 'netlink':
-      return { name: 'netlink', events: announced(conntrackNetlink(), onOpen) };
+      return { name: 'netlink', events: netlink() };
     case 'events':
       return { name: 'conntrack -E', events: conntrackEvents({ onOpen }) };
     case 'list': {
@@ -44,7 +49,7 @@ export function chooseConntrack(
     }
     case 'auto': {
       const addon = whyNoNetlink() === undefined;
-      const events = addon ? announced(conntrackNetlink(), onOpen) : conntrackEvents({ onOpen });
+      const events = addon ? netlink() : conntrackEvents({ onOpen });
       const without = (error: unknown): Observable<InputEvent> =>
         announced(goOnWithout(error), onOpen);
       return {

@@ -26,6 +26,7 @@ import {
   NETLINK_WAITED,
   type NetlinkSocket,
 } from '../../native/binding.js';
+import type { Backlog } from '../backlog.js';
 import { wallClock } from '../wall-clock.js';
 
 export interface ConntrackNetlinkOptions {
@@ -38,6 +39,8 @@ export interface ConntrackNetlinkOptions {
   /** Each emission asks for a listing; while one runs, any number of them ask for one more. */
   readonly relist?: Observable<unknown>;
   readonly receiveBufferBytes?: number;
+  /** Is told what waits. */
+  readonly backlog?: Backlog;
 }
 
 // linux/netlink.h, linux/netfilter/nfnetlink_compat.h
@@ -111,6 +114,7 @@ export function conntrackNetlink(
     }
     const opened = new BatchReader(socket, subscriber);
     reader = opened;
+    subscriber.add(options.backlog?.add(() => socket.waiting()));
     subscriber.add(() => socket.close());
     if (options.list !== false) opened.list();
     if (options.relist !== undefined) {

@@ -15,9 +15,10 @@ const it = ring(
     seen += count;
     const stats = it.stats();
     if (seen + stats.drops < stats.packets) return;
-    print({ type: 'stats', seen, ...stats });
+    print({ type: 'stats', seen, waited, waits: it.waiting(), ...stats });
     it.close();
   },
   { filter: Uint32Array.of(0x06, 65535) },
 );
 execFileSync(process.execPath, ['-e', SENDER]);
+const waited = it.waiting();

@@ -16,6 +16,7 @@ import {
   P_SEC,
 } from '../../../src/model/packet.js';
 import type { AddonLoad } from '../../../src/native/binding.js';
+import { Backlog } from '../../../src/sources/backlog.js';
 import { captureRing } from '../../../src/sources/capture/ring.js';
 import type { BatchCallback, RingOptions } from '../../native/addon-types.js';
 import { join, missingForKernelTests, Namespace } from '../../native/namespace.js';
@@ -36,6 +37,7 @@ interface Given {
 /** The addon's ring by hand: the test says what comes and what was dropped. */
 class FakeRing {
   drops = 0;
+  waiting = 0;
   closed = 0;
   names = new Map([[3, 'veth3']]);
   options: RingOptions | undefined;
@@ -53,6 +55,10 @@ class FakeRing {
       stats = () => {
         if (self.closed > 0) throw new Error('stats of a closed ring');
         return { packets: 0, drops: self.drops, freezes: 0 };
+      };
+      waiting = () => {
+        if (self.closed > 0) throw new Error('waiting of a closed ring');
+        return self.waiting;
       };
       interfaceName = (index: number) => self.names.get(index);
       setFilter = () => {
@@ -118,6 +124,18 @@ function watch(fake: FakeRing, interfaces = new Interfaces()) {
 }
 
 describe('captureRing, with a ring by hand', () => {
+  test('tells what waits, as long as it is open', () => {
+    const fake = new FakeRing();
+    const backlog = new Backlog();
+    const options = { interfaces: new Interfaces(), backlog };
+    const subscription = captureRing(options, {}, fake.load).subscribe();
+    expect(backlog.size).toBe(0);
+    fake.waiting = 7;
+    expect(backlog.size).toBe(7);
+    subscription.unsubscribe();
+    expect(backlog.size).toBe(0);
+  });
+
   beforeEach(() => {
     vi.useFakeTimers({ now: 1_795_377_425_000 });
   });

@@ -14,6 +14,7 @@ import {
 } from '../../../src/model/conntrack.js';
 import type { InputEvent, Loss } from '../../../src/model/event.js';
 import type { AddonLoad } from '../../../src/native/binding.js';
+import { Backlog } from '../../../src/sources/backlog.js';
 import {
   type ConntrackNetlinkOptions,
   conntrackNetlink,
@@ -86,6 +87,7 @@ interface Given {
 /** The addon's netlink socket by hand: the test says what comes. */
 class FakeSocket {
   readonly sent: number[] = [];
+  waiting = 0;
   closed = 0;
   options: NetlinkOptions | undefined;
   private callback: BatchCallback | undefined;
@@ -107,6 +109,10 @@ class FakeSocket {
         self.sent.push(new DataView(bytes.buffer).getUint32(8, little));
       };
       receiveBufferBytes = () => 0;
+      waiting = () => {
+        if (self.closed > 0) throw new Error('waiting of a closed socket');
+        return self.waiting;
+      };
       close = () => {
         self.closed++;
       };
@@ -197,6 +203,16 @@ describe('conntrackNetlink, with a socket by hand', () => {
       [EVENT_DESTROY, 0xffff_ffff],
     ]);
     expect(seen.order).toEqual(['conntrack']);
+  });
+
+  test('tells what waits, as long as it is open', () => {
+    const fake = new FakeSocket();
+    const backlog = new Backlog();
+    const { subscription } = watch(fake, { backlog });
+    fake.waiting = 7;
+    expect(backlog.size).toBe(7);
+    subscription.unsubscribe();
+    expect(backlog.size).toBe(0);
   });
 
   test('an overrun is a loss between the rows before and after it, and a new listing', () => {
