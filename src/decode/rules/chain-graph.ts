@@ -18,6 +18,7 @@ import {
   Tokens,
 } from './rule-text.js';
 import { RuleTexts, SavedChain, SavedChains } from './saved-chains.js';
+import { drain, type Steps } from './steps.js';
 
 /**
  * What of a table matters for finding endpoints: of every chain the rules that lead to a DNAT or to a
@@ -186,14 +187,14 @@ export class ChainGraph {
   }
 
   /** The node of a chain; `undefined` if it does not exist or nothing in it matters. */
-  *node(name: string): Generator<undefined, ChainNode | undefined> {
+  *node(name: string): Steps<ChainNode | undefined> {
     if (!this.isPrepared) yield* this.prepare();
     const node = yield* this.find(name, 0);
     return node?.matters ? node : undefined;
   }
 
   /** Plain balancers are looked for only if their jumps to KUBE-MARK-MASQ lead nowhere, as in every known rule set. */
-  private *prepare(): Generator<undefined, void> {
+  private *prepare(): Steps<void> {
     this.isPrepared = true;
     if (!(this.chains instanceof SavedChains)) return;
     const masq = yield* this.find('KUBE-MARK-MASQ', 0);
@@ -207,7 +208,7 @@ export class ChainGraph {
     this.unreadable = 0;
   }
 
-  private *find(name: string, depth: number): Generator<undefined, Reached | undefined> {
+  private *find(name: string, depth: number): Steps<Reached | undefined> {
     const known = this.nodes.get(name);
     if (known !== undefined) return known;
     const chain = this.chains.get(name);
@@ -224,7 +225,7 @@ export class ChainGraph {
     return yield* this.read(chain, depth);
   }
 
-  private *read(chain: Chain, depth: number): Generator<undefined, OpenNode> {
+  private *read(chain: Chain, depth: number): Steps<OpenNode> {
     const node = new OpenNode(chain.name);
     if (!this.nodes.has(chain.name)) this.nodes.set(chain.name, node);
     this.readers[depth] ??= new StepReader();
@@ -243,7 +244,7 @@ export class ChainGraph {
   }
 
   /** Adds what a rule does to a node; whether that makes the chain matter. */
-  private *add(node: OpenNode, read: StepReader, depth: number): Generator<undefined, boolean> {
+  private *add(node: OpenNode, read: StepReader, depth: number): Steps<boolean> {
     const { target } = read;
     if (TERMINAL.has(target)) {
       const to = target === 'DNAT' ? readDestination(read.destination) : undefined;
@@ -273,14 +274,6 @@ export class ChainGraph {
     node.affinity ||= read.affinity;
     push(node, read.step(read.goto ? 'goto' : 'jump', to));
     return true;
-  }
-}
-
-/** What a generator gives in the end, without interruption. */
-export function drain<T>(steps: Generator<undefined, T>): T {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done) return value;
   }
 }
 

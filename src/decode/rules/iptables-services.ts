@@ -5,7 +5,6 @@ import type { EndpointRoute, ServiceEntry, ServicePortName, Via } from '../../mo
 import {
   ChainGraph,
   type ChainNode,
-  drain,
   MAX_CHAIN_DEPTH,
   refusalIn,
   type Step,
@@ -19,6 +18,7 @@ import {
 import type { PlainBalancer } from './plain-chains.js';
 import { PROBABILITY_ONE } from './plain-line.js';
 import { FoundEntry, Routes, rulePath, Shares } from './routes.js';
+import { drain, type Steps } from './steps.js';
 import type { Clients } from './ways.js';
 
 /**
@@ -59,11 +59,11 @@ export function iptablesServices(rules: IptablesRules, problems: Problem[] = [])
   return drain(iptablesServiceSteps(rules, problems));
 }
 
-/** The same, step by step: it may be interrupted wherever it yields, and does no more than a few ms between. */
+/** The same, step by step. */
 export function* iptablesServiceSteps(
   rules: IptablesRules,
   problems: Problem[],
-): Generator<undefined, ServiceEntry[]> {
+): Steps<ServiceEntry[]> {
   const walk = new Walk(rules.backend);
   let unreadable = 0;
   const nat = rules.tables.get('nat');
@@ -233,7 +233,7 @@ class Walk {
   }
 
   /** Walks a built-in chain, whose own name is no part of a path. */
-  *hook(node: ChainNode): Generator<undefined, void> {
+  *hook(node: ChainNode): Steps<void> {
     this.closed = new Set();
     yield* this.chain(node, new Scope(0, undefined, undefined, undefined, false), 1, false);
   }
@@ -244,7 +244,7 @@ class Walk {
     scope: Scope,
     reached: number,
     affinity: boolean,
-  ): Generator<undefined, boolean> {
+  ): Steps<boolean> {
     if (this.path.length > MAX_CHAIN_DEPTH) return true;
     const sticky = affinity || node.affinity;
     let left = reached;
@@ -284,12 +284,7 @@ class Walk {
   }
 
   /** Does what a step says; false if no packet comes back from it. */
-  private *act(
-    step: Step,
-    scope: Scope,
-    share: number,
-    affinity: boolean,
-  ): Generator<undefined, boolean> {
+  private *act(step: Step, scope: Scope, share: number, affinity: boolean): Steps<boolean> {
     switch (step.kind) {
       case 'jump':
       case 'goto':
@@ -312,12 +307,7 @@ class Walk {
     }
   }
 
-  private *enter(
-    chain: ChainNode,
-    scope: Scope,
-    share: number,
-    affinity: boolean,
-  ): Generator<undefined, boolean> {
+  private *enter(chain: ChainNode, scope: Scope, share: number, affinity: boolean): Steps<boolean> {
     const repeats = chain.repeats ? 1 : 0;
     this.path.push(chain);
     this.repeats += repeats;

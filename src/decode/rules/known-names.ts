@@ -42,11 +42,18 @@ export function isUnnamed(entry: ServiceEntry): boolean {
   return entry.service === undefined && hashOf(entry) !== undefined;
 }
 
-function hashOf({ chain, routes }: ServiceEntry): string | undefined {
-  const path = routes[0]?.rule.path ?? [];
-  for (const name of chain === undefined ? path : [chain, ...path]) {
-    const hash = hashOfServiceChain(name) ?? hashOfNftChain(name);
+/** The routes are asked for last: they may not have been made. */
+function hashOf(entry: ServiceEntry): string | undefined {
+  const { chain } = entry;
+  const known = chain === undefined ? undefined : hashIn(chain);
+  if (known !== undefined) return known;
+  for (const name of entry.routes[0]?.rule.path ?? []) {
+    const hash = hashIn(name);
     if (hash !== undefined) return hash;
   }
   return undefined;
+}
+
+function hashIn(chain: string): string | undefined {
+  return hashOfServiceChain(chain) ?? hashOfNftChain(chain);
 }

@@ -13,6 +13,7 @@ import { parseServicePortName } from './chain-names.js';
 import { allowedBy, clientCondition, sparesLoopback } from './nft-clients.js';
 import { type NftChainName, parseNftChainName } from './nft-names.js';
 import { addressOf, field, isList, networkOf } from './nft-values.js';
+import { drain, type Steps } from './steps.js';
 import { type Clients, either, within } from './ways.js';
 
 /** Rules followed and entries made; 5,000 Services with 20 endpoints need 220,000. */
@@ -34,9 +35,14 @@ const MAX_CHAIN_DEPTH = 32;
  * the ways of local and of foreign clients are both listed, each with whom it is open to.
  */
 export function nftServices(rules: NftablesRules, problems: Problem[] = []): ServiceEntry[] {
+  return drain(nftServiceSteps(rules, problems));
+}
+
+/** The same, step by step. */
+export function* nftServiceSteps(rules: NftablesRules, problems: Problem[]): Steps<ServiceEntry[]> {
   const reading = new Reading(rules);
-  reading.served('service-ips');
-  reading.served('service-nodeports');
+  yield* reading.served('service-ips');
+  yield* reading.served('service-nodeports');
   reading.refused('no-endpoint-services');
   reading.refused('no-endpoint-nodeports');
   reading.refused('firewall-ips');
@@ -144,8 +150,9 @@ class Reading {
     return all;
   }
 
-  served(map: string): void {
+  *served(map: string): Steps<void> {
     for (const { to, verdict } of this.elementsOf(map)) {
+      yield;
       if (verdict.kind !== 'goto' && verdict.kind !== 'jump') continue;
       const key = keyOf(to);
       if (this.withRoutes.has(key)) continue;

@@ -2,6 +2,7 @@ import { formatAddress } from '../../model/address.js';
 import { HASH_BYTES, PlainLine, PROBABILITY_ONE } from './plain-line.js';
 import type { SavedChains } from './saved-chains.js';
 import { placeOf } from './saved-text.js';
+import type { Steps } from './steps.js';
 
 const SPACE = 0x20;
 const BRACKET = 0x5b;
@@ -137,7 +138,7 @@ export class PlainChains {
    * Reads the chains of all endpoints in the order of the dump: from one to the next as balancers lead there,
    * nearly each would be far from the one before, and memory is not made for that. May be interrupted.
    */
-  *readEndpoints(): Generator<undefined, void> {
+  *readEndpoints(): Steps<void> {
     const { chains } = this;
     for (let chain = 0; chain < chains.size; chain++) {
       if (chain % CHAINS_AT_ONCE === 0) yield;

@@ -1,7 +1,9 @@
-import { merge, NEVER, type Observable } from 'rxjs';
+import { merge, NEVER, type Observable, shareReplay } from 'rxjs';
 import type { InputEvent } from '../../model/event.js';
+import { Budget } from './budget.js';
 import { watchIptables } from './iptables.js';
 import { watchIpvs } from './ipvs.js';
+import { watchNftChanges } from './nft-changes.js';
 import { watchNftables } from './nftables.js';
 
 /** The node's rules, as far as they were asked for. */
@@ -13,7 +15,8 @@ export interface ChosenRules {
 
 interface WatchOptions {
   readonly node?: string;
-  readonly trigger: Observable<unknown>;
+  /** Changes of Services and their endpoints in the cluster. */
+  readonly clusterChanges: Observable<unknown>;
   /** Called when everything that was chosen has been read, and again with every later reading. */
   readonly onRead: () => void;
 }
@@ -24,8 +27,15 @@ interface WatchOptions {
  */
 export function chooseRules(
   choice: 'auto' | 'iptables' | 'nftables' | 'none',
-  { onRead, ...options }: WatchOptions,
+  { onRead, clusterChanges, ...others }: WatchOptions,
 ): ChosenRules {
+  // One socket for both.
+  const nft = watchNftChanges().pipe(shareReplay({ bufferSize: 1, refCount: true }));
+  const options = {
+    ...others,
+    changes: { cluster: clusterChanges, nft },
+    budget: new Budget(),
+  };
   switch (choice) {
     case 'none':
       return { name: 'none', events: NEVER };

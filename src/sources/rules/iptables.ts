@@ -1,12 +1,15 @@
-import { NEVER, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
+import { EMPTY, mergeMap, Observable, of, type SchedulerLike, type Subscriber } from 'rxjs';
 import { rulesFingerprint } from '../../decode/rules/fingerprint.js';
 import { IptablesSaveReader } from '../../decode/rules/iptables-save.js';
-import { iptablesServices } from '../../decode/rules/iptables-services.js';
+import { iptablesServiceSteps } from '../../decode/rules/iptables-services.js';
 import type { InputEvent } from '../../model/event.js';
 import type { Problem } from '../../model/problem.js';
 import type { IptablesBackend, IptablesRules } from '../../model/ruleset.js';
 import type { Nanos } from '../../model/time.js';
+import { inSlices } from '../slices.js';
 import { wallClock } from '../wall-clock.js';
+import type { Budget } from './budget.js';
+import { type ChangeSources, Changes } from './changes.js';
 import { paced } from './paced.js';
 import {
   MAX_BYTES,
@@ -26,11 +29,14 @@ export interface IptablesOptions {
    */
   readonly prefix?: readonly string[];
   readonly families?: readonly (4 | 6)[];
-  /** Each emission says that the rules may have changed. */
-  readonly trigger?: Observable<unknown>;
+  readonly changes?: ChangeSources;
+  readonly budget?: Budget;
   /** Called after each reading of everything, also when there was nothing to tell. */
   readonly onRead?: () => void;
-  /** Without a trigger the rules are read this often (default 30 s), rarer if reading takes long. */
+  /**
+   * Without a change the rules are read this often (default 30 s), rarer if reading takes long; while changes
+   * of nf_tables are heard, the legacy ones only.
+   */
   readonly intervalMs?: number;
   /** How long one program may take (default 60 s). */
   readonly timeoutMs?: number;
@@ -44,20 +50,34 @@ const INTERVAL_MS = 30_000;
 /** iptables-nft-save says this on stderr; it is no news when the legacy tables are read as well. */
 const LEGACY_TOO = /ip6?tables-legacy tables present/;
 
+/** What of the rules is to be read. */
+type Part = 'all' | 'nft' | 'legacy';
+
 /**
  * The iptables rules of this node: both families and both kernel back ends, each as one `rules` event
  * whenever its rules (not its counters) have changed; an empty rule set when they are gone. They are
- * read on subscription, after each trigger and on a slow timer, one program at a time, with so much
- * rest between that it costs less than 5 % of a core. What hinders it is a `notice`, said once
+ * read on subscription, after changes and on a slow timer, one program at a time, with so much
+ * rest between that it costs less than 5 % of a core, and never more than a few ms of the event loop's
+ * time at once. The kernel tells of changes of nf_tables, but not of the legacy tables: where there are
+ * some, they are looked at after changes in the cluster. What hinders it is a `notice`, said once
  * (`rules-tool-missing`, `rules-permission`, `rules-failed`, `rules-warning`), and a `loss` for rules
  * that could be read before. It never ends by itself; on unsubscription the program that runs is killed.
  */
 export function watchIptables(options: IptablesOptions = {}): Observable<InputEvent> {
   return new Observable<InputEvent>((subscriber) => {
     const watch = new IptablesWatch(options);
-    return paced(() => watch.read(), {
-      trigger: options.trigger ?? NEVER,
-      idleMs: options.intervalMs ?? INTERVAL_MS,
+    const changes = new Changes(options.changes, options.scheduler);
+    const legacy = (): Observable<Part> => (watch.hasLegacy ? of('legacy') : EMPTY);
+    return paced((asked: ReadonlySet<Part>) => watch.read(asked), {
+      trigger: changes.events.pipe(
+        mergeMap((change) => {
+          if (change === 'nft') return of<Part>('nft');
+          return changes.hearsNft ? legacy() : of<Part>('all');
+        }),
+      ),
+      idleMs: () => options.intervalMs ?? INTERVAL_MS,
+      idle: () => (changes.hearsNft ? 'legacy' : 'all'),
+      ...(options.budget && { budget: options.budget }),
       ...(options.scheduler && { scheduler: options.scheduler }),
     }).subscribe(subscriber);
   });
@@ -69,6 +89,7 @@ interface Known {
   readonly family: 4 | 6;
   readonly backend: IptablesBackend;
   readonly fingerprint: string;
+  readonly isEmpty: boolean;
 }
 
 /** One program's output. */
@@ -87,6 +108,8 @@ class IptablesWatch {
   private readonly known = new Map<string, Known>();
   private readonly limits: { readonly timeoutMs: number; readonly maxBytes: number };
   private readonly hindrances: RuleHindrances;
+  /** Each back end has a program of its own, as the last reading of everything found. */
+  private isSplit = false;
 
   constructor(options: IptablesOptions) {
     this.options = options;
@@ -98,11 +121,25 @@ class IptablesWatch {
     this.hindrances = new RuleHindrances(this.limits, this.now);
   }
 
-  /** One reading of everything; completes. */
-  read(): Observable<InputEvent> {
+  /** There are legacy rules, as far as was seen. */
+  get hasLegacy(): boolean {
+    for (const { backend, isEmpty } of this.known.values()) {
+      if (backend !== 'nft' && !isEmpty) return true;
+    }
+    return false;
+  }
+
+  /** One reading of what is asked for, nothing meaning everything; completes. */
+  read(asked: ReadonlySet<Part>): Observable<InputEvent> {
+    const parts: Part[] = asked.size === 0 || !this.isSplit ? ['all'] : [...asked];
     return new Observable<InputEvent>((subscriber) => {
       const abort = new AbortController();
-      this.readAll(subscriber, abort.signal).then(
+      const { signal } = abort;
+      const read =
+        parts.includes('all') || parts.length > 1
+          ? this.readAll(subscriber, signal)
+          : this.readPart(subscriber, signal, parts[0] === 'nft' ? 'nft' : 'legacy');
+      read.then(
         () => {
           this.options.onRead?.();
           subscriber.complete();
@@ -113,7 +150,23 @@ class IptablesWatch {
     });
   }
 
+  /** One back end, of which it is known that its programs are there. */
+  private async readPart(
+    out: Subscriber<InputEvent>,
+    signal: AbortSignal,
+    backend: 'nft' | 'legacy',
+  ): Promise<void> {
+    for (const family of this.options.families ?? [4, 6]) {
+      const tool = family === 4 ? 'iptables' : 'ip6tables';
+      const reading = await this.run(`${tool}-${backend}-save`, family, signal, backend);
+      if (isMissing(reading)) this.isSplit = false;
+      await this.tell(out, reading, new Set(), true, signal);
+      if (signal.aborted) return;
+    }
+  }
+
   private async readAll(out: Subscriber<InputEvent>, signal: AbortSignal): Promise<void> {
+    this.isSplit = true;
     for (const family of this.options.families ?? [4, 6]) {
       const tool = family === 4 ? 'iptables' : 'ip6tables';
       const nft = await this.run(`${tool}-nft-save`, family, signal, 'nft');
@@ -121,6 +174,7 @@ class IptablesWatch {
       const readings = [nft, legacy];
       // Before iptables 1.8 there is one back end and one name; some systems install only the links.
       if (isMissing(nft) || isMissing(legacy)) {
+        this.isSplit = false;
         const there = isMissing(nft) ? (isMissing(legacy) ? 'unknown' : 'legacy') : 'nft';
         readings.push(await this.run(`${tool}-save`, family, signal, there));
       }
@@ -133,7 +187,9 @@ class IptablesWatch {
         );
       }
       const seen = new Set<string>();
-      for (const reading of readings) this.tell(out, reading, seen, !isMissing(legacy));
+      for (const reading of readings) {
+        await this.tell(out, reading, seen, !isMissing(legacy), signal);
+      }
     }
   }
 
@@ -147,29 +203,27 @@ class IptablesWatch {
     const at = this.now();
     const zone = -60 * new Date().getTimezoneOffset();
     const offsetAt = (): number => zone;
-    let reader = new IptablesSaveReader({ offsetAt });
+    let reader = new IptablesSaveReader({ offsetAt, backend });
     const result = await runRuleProgram(
       this.options.prefix ?? [],
       [program, '-c'],
       { ...this.limits, signal },
       () => {
-        reader = new IptablesSaveReader({ offsetAt });
+        reader = new IptablesSaveReader({ offsetAt, backend });
         return (chunk) => reader.feed(chunk);
       },
     );
     if (result.end === 'ran' && result.code === 0) reader.end();
-    const dumps = reader.dumps.map((dump) =>
-      dump.backend === 'unknown' ? { ...dump, backend } : dump,
-    );
-    return { program, family, at, result, dumps, problems: reader.problems };
+    return { program, family, at, result, dumps: reader.dumps, problems: reader.problems };
   }
 
-  private tell(
+  private async tell(
     out: Subscriber<InputEvent>,
     reading: Reading,
     seen: Set<string>,
     legacyRead: boolean,
-  ): void {
+    signal: AbortSignal,
+  ): Promise<void> {
     const { program, result } = reading;
     if (isMissing(reading)) return;
     if (result.end !== 'ran' || result.code !== 0) {
@@ -194,30 +248,34 @@ class IptablesWatch {
       const key = `${rules.family} ${rules.backend}`;
       if (seen.has(key)) continue;
       seen.add(key);
-      this.changed(out, key, reading, rules);
+      await this.changed(out, key, reading, rules, signal);
     }
     for (const [key, known] of this.known) {
       if (known.program !== program || seen.has(key) || known.family !== reading.family) continue;
       // Once there and now gone: what was said of it no longer holds.
       seen.add(key);
       const { family, backend } = known;
-      this.changed(out, key, reading, { kind: 'iptables', family, backend, tables: new Map() });
+      const nothing: IptablesRules = { kind: 'iptables', family, backend, tables: new Map() };
+      await this.changed(out, key, reading, nothing, signal);
     }
   }
 
-  private changed(
+  private async changed(
     out: Subscriber<InputEvent>,
     key: string,
     reading: Reading,
     rules: IptablesRules,
-  ): void {
+    signal: AbortSignal,
+  ): Promise<void> {
     const { program, at } = reading;
     const fingerprint = rulesFingerprint(rules);
     if (this.known.get(key)?.fingerprint === fingerprint) return;
-    const { family, backend } = rules;
-    this.known.set(key, { program, family, backend, fingerprint });
     const problems: Problem[] = [];
-    const services = iptablesServices(rules, problems);
+    const services = await inSlices(iptablesServiceSteps(rules, problems), signal);
+    if (services === undefined) return;
+    const { family, backend, tables } = rules;
+    const isEmpty = tables.size === 0;
+    this.known.set(key, { program, family, backend, fingerprint, isEmpty });
     for (const problem of problems) {
       this.hindrances.say(
         out,

@@ -1,12 +1,15 @@
-import { NEVER, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
-import { rulesFingerprint } from '../../decode/rules/fingerprint.js';
-import { readNftJson } from '../../decode/rules/nft-json.js';
-import { nftServices } from '../../decode/rules/nft-services.js';
+import { filter, Observable, type SchedulerLike, type Subscriber } from 'rxjs';
+import { fingerprintSteps } from '../../decode/rules/fingerprint.js';
+import { readNftJsonSteps } from '../../decode/rules/nft-json.js';
+import { nftServiceSteps } from '../../decode/rules/nft-services.js';
 import type { InputEvent } from '../../model/event.js';
 import { describeWhere, type Problem } from '../../model/problem.js';
 import type { NftablesRules } from '../../model/ruleset.js';
 import type { Nanos } from '../../model/time.js';
+import { inSlices } from '../slices.js';
 import { wallClock } from '../wall-clock.js';
+import type { Budget } from './budget.js';
+import { type ChangeSources, Changes } from './changes.js';
 import { paced } from './paced.js';
 import {
   MAX_BYTES,
@@ -22,11 +25,11 @@ export interface NftablesOptions {
   /** What stands before nft, as in `['ip', 'netns', 'exec', 'x']`. */
   readonly prefix?: readonly string[];
   readonly families?: readonly (4 | 6)[];
-  /** Each emission says that the rules may have changed. */
-  readonly trigger?: Observable<unknown>;
+  readonly changes?: ChangeSources;
+  readonly budget?: Budget;
   /** Called after each reading of everything, also when there was nothing to tell. */
   readonly onRead?: () => void;
-  /** Without a trigger the rules are read this often (default 30 s), rarer if reading takes long. */
+  /** Without a change the rules are read this often (default 30 s, 10 min while changes of nf_tables are heard), rarer if reading takes long. */
   readonly intervalMs?: number;
   /** How long nft may take (default 60 s). */
   readonly timeoutMs?: number;
@@ -37,6 +40,8 @@ export interface NftablesOptions {
 }
 
 const INTERVAL_MS = 30_000;
+/** While every change is heard, in case one was not. */
+const HEARD_INTERVAL_MS = 600_000;
 
 /** What nft says of a table that is not there: the kernel's ENOENT. */
 const NO_TABLE = /^Error: (?:Could not process rule: )?No such file or directory$/m;
@@ -53,9 +58,13 @@ const NO_TABLE = /^Error: (?:Could not process rule: )?No such file or directory
 export function watchNftables(options: NftablesOptions = {}): Observable<InputEvent> {
   return new Observable<InputEvent>((subscriber) => {
     const watch = new NftablesWatch(options);
+    const changes = new Changes(options.changes, options.scheduler);
     return paced(() => watch.read(), {
-      trigger: options.trigger ?? NEVER,
-      idleMs: options.intervalMs ?? INTERVAL_MS,
+      // Who hears of nf_tables' changes need not guess from the cluster's when the rules follow.
+      trigger: changes.events.pipe(filter((change) => change === 'nft' || !changes.hearsNft)),
+      idleMs: () => options.intervalMs ?? (changes.hearsNft ? HEARD_INTERVAL_MS : INTERVAL_MS),
+      idle: () => 'nft',
+      ...(options.budget && { budget: options.budget }),
       ...(options.scheduler && { scheduler: options.scheduler }),
     }).subscribe(subscriber);
   });
@@ -127,7 +136,7 @@ class NftablesWatch {
       return;
     }
     if (result.end === 'ran' && result.code !== 0 && NO_TABLE.test(result.stderr)) {
-      this.gone(out, family, program, at);
+      await this.gone(out, family, program, at, signal);
       return;
     }
     if (result.end !== 'ran' || result.code !== 0) {
@@ -138,32 +147,43 @@ class NftablesWatch {
       if (line.trim() !== '')
         this.hindrances.say(out, 'rules-warning', `${program}: ${line.trim()}`);
     }
-    const { rules, problems } = readNftJson(Buffer.concat(chunks));
+    const listing = await inSlices(readNftJsonSteps(Buffer.concat(chunks)), signal);
+    if (listing === undefined) return;
+    const { rules, problems } = listing;
     this.complain(out, program, problems);
     const [listed] = rules.filter((one) => one.family === family);
     if (!listed || problems.some(({ fatal }) => fatal)) return;
     this.hindrances.succeeded(program, at);
-    this.tell(out, program, listed, at);
+    await this.tell(out, program, listed, at, signal);
   }
 
-  private gone(out: Subscriber<InputEvent>, family: 4 | 6, program: string, at: Nanos): void {
+  private async gone(
+    out: Subscriber<InputEvent>,
+    family: 4 | 6,
+    program: string,
+    at: Nanos,
+    signal: AbortSignal,
+  ): Promise<void> {
     if (!this.fingerprints.has(family)) return;
     const nothing = { chains: new Map(), sets: new Map(), maps: new Map() };
-    this.tell(out, program, { kind: 'nftables', family, backend: 'nft', ...nothing }, at);
+    const rules: NftablesRules = { kind: 'nftables', family, backend: 'nft', ...nothing };
+    await this.tell(out, program, rules, at, signal);
     this.fingerprints.delete(family);
   }
 
-  private tell(
+  private async tell(
     out: Subscriber<InputEvent>,
     program: string,
     rules: NftablesRules,
     time: Nanos,
-  ): void {
-    const fingerprint = rulesFingerprint(rules);
-    if (this.fingerprints.get(rules.family) === fingerprint) return;
-    this.fingerprints.set(rules.family, fingerprint);
+    signal: AbortSignal,
+  ): Promise<void> {
+    const fingerprint = await inSlices(fingerprintSteps(rules), signal);
+    if (fingerprint === undefined || this.fingerprints.get(rules.family) === fingerprint) return;
     const problems: Problem[] = [];
-    const services = nftServices(rules, problems);
+    const services = await inSlices(nftServiceSteps(rules, problems), signal);
+    if (services === undefined) return;
+    this.fingerprints.set(rules.family, fingerprint);
     this.complain(out, program, problems);
     const { node } = this.options;
     out.next({ type: 'rules', time, ...(node !== undefined && { node }), rules, services });

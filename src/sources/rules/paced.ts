@@ -2,51 +2,76 @@ import {
   asyncScheduler,
   BehaviorSubject,
   defer,
+  EMPTY,
   filter,
+  finalize,
   merge,
   Observable,
   repeat,
   type SchedulerLike,
   switchMap,
   take,
+  tap,
   timer,
 } from 'rxjs';
+import { Budget } from './budget.js';
 
-/** After a reading the same time passes this often before the next: never more than 5 % of a core. */
-const REST_FACTOR = 20;
-/** Readings are at least this far apart: kube-proxy itself writes rules once a second at most. */
-const MIN_REST_MS = 1_000;
+/** Readings are at least this far apart: one change of kube-proxy's comes as several of the kernel's. */
+const MIN_REST_MS = 100;
 
-export interface Pace {
+export interface Pace<A> {
   /** Each emission asks for a reading; any number of them while one runs or rests ask for one. */
-  readonly trigger: Observable<unknown>;
-  /** Without a trigger there is a reading this long after the one before. */
-  readonly idleMs: number;
+  readonly trigger: Observable<A>;
+  /** Without a trigger there is a reading this long after the one before; `idle` says what it is asked for. */
+  readonly idleMs: () => number;
+  readonly idle: () => A;
+  /** What readings may cost; one of its own by default. */
+  readonly budget?: Budget;
   readonly scheduler?: SchedulerLike;
 }
 
-/** Reads at once, and again and again as the pace says; ends only with an error. */
-export function paced<T>(read: () => Observable<T>, pace: Pace): Observable<T> {
+/**
+ * Reads at once, and again and again as the pace says; `read` is told what it was asked for since it was
+ * last called, the first time nothing. Ends only with an error.
+ */
+export function paced<A, T>(
+  read: (asked: ReadonlySet<A>) => Observable<T>,
+  pace: Pace<A>,
+): Observable<T> {
   const scheduler = pace.scheduler ?? asyncScheduler;
   return new Observable<T>((subscriber) => {
-    const asked = new BehaviorSubject(false);
-    let started = 0;
+    const budget = pace.budget ?? new Budget(() => scheduler.now());
+    let asked = new Set<A>();
+    const isAsked = new BehaviorSubject(false);
+    const ask = (what: A): void => {
+      asked.add(what);
+      isAsked.next(true);
+    };
     const next = (): Observable<unknown> => {
-      const rest = Math.max(MIN_REST_MS, REST_FACTOR * (scheduler.now() - started));
-      const idle = timer(Math.max(0, pace.idleMs - rest), scheduler);
+      const rest = Math.max(MIN_REST_MS, budget.restMs());
+      const idle = timer(Math.max(0, pace.idleMs() - rest), scheduler);
       return timer(rest, scheduler).pipe(
-        switchMap(() => merge(asked.pipe(filter((yes) => yes)), idle)),
+        switchMap(() =>
+          merge(
+            isAsked.pipe(filter((yes) => yes)),
+            idle.pipe(
+              tap(() => ask(pace.idle())),
+              switchMap(() => EMPTY),
+            ),
+          ),
+        ),
         take(1),
       );
     };
     const readings = defer(() => {
-      asked.next(false);
-      started = scheduler.now();
-      return read();
+      const what = asked;
+      asked = new Set();
+      isAsked.next(false);
+      return read(what).pipe(finalize(budget.begin()));
     }).pipe(repeat({ delay: next }));
     subscriber.add(
       pace.trigger.subscribe({
-        next: () => asked.next(true),
+        next: ask,
         error: (error: unknown) => subscriber.error(error),
       }),
     );

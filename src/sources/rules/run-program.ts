@@ -3,6 +3,9 @@ import { spawn } from 'node:child_process';
 /** What a program wrote on stderr is kept up to here: enough for every warning, not for a flood. */
 const MAX_STDERR = 65_536;
 
+/** So much of what a program writes is handed on in one turn of the event loop: 1 ms of reading rules. */
+const TURN_BYTES = 256 << 10;
+
 export interface RunLimits {
   /** The program is killed when it has run this long. */
   readonly timeoutMs: number;
@@ -39,6 +42,7 @@ export function runProgram(
     let end: RunResult['end'] = 'ran';
     let stderr = '';
     let bytes = 0;
+    let inTurn = 0;
     const kill = (why: RunResult['end']): void => {
       if (end === 'ran') end = why;
       child.kill('SIGKILL');
@@ -53,8 +57,17 @@ export function runProgram(
     child.stdout.on('data', (chunk: Uint8Array) => {
       if (end !== 'ran') return;
       bytes += chunk.length;
-      if (bytes > limits.maxBytes) kill('too-much');
-      else onChunk(chunk);
+      if (bytes > limits.maxBytes) {
+        kill('too-much');
+        return;
+      }
+      onChunk(chunk);
+      inTurn += chunk.length;
+      if (inTurn < TURN_BYTES) return;
+      inTurn = 0;
+      // A fast program would else keep its pipe full, and the event loop with it.
+      child.stdout.pause();
+      setImmediate(() => child.stdout.resume());
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       if (stderr.length < MAX_STDERR) stderr += text.slice(0, MAX_STDERR - stderr.length);

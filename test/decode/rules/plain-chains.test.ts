@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ChainGraph, drain } from '../../../src/decode/rules/chain-graph.js';
+import { ChainGraph } from '../../../src/decode/rules/chain-graph.js';
 import { iptablesServices } from '../../../src/decode/rules/iptables-services.js';
+import { drain } from '../../../src/decode/rules/steps.js';
 import type { Problem } from '../../../src/model/problem.js';
 import type { Chain, IptablesRules } from '../../../src/model/ruleset.js';
 import { dumpOf, onlyDump, read, recorded } from './dumps.js';

@@ -1,0 +1,20 @@
+import type { Steps } from '../decode/rules/steps.js';
+
+/** One turn of the event loop does no more than about this: packets wait no longer for it. */
+const SLICE_MS = 4;
+
+/**
+ * Does long work step by step: whenever it yields and its slice of time is used up, the event loop turns.
+ * `undefined` if the signal was aborted before the end; the work is left where it was.
+ */
+export async function inSlices<T>(steps: Steps<T>, signal: AbortSignal): Promise<T | undefined> {
+  let until = performance.now() + SLICE_MS;
+  for (;;) {
+    if (signal.aborted) return undefined;
+    const { done, value } = steps.next();
+    if (done) return value;
+    if (performance.now() < until) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    until = performance.now() + SLICE_MS;
+  }
+}
