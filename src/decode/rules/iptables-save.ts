@@ -250,23 +250,33 @@ export class IptablesSaveReader {
     if (at >= end || block[at] === SPACE) return false;
     if (!this.take(newline)) return true;
     if (this.chain < 0 || !chains.isNamedFirst(this.chain, view, at, end)) {
-      let after = at;
-      while (after < end && block[after] !== SPACE) after++;
-      this.chain = chains.find(view, at, after);
-      if (this.chain < 0) {
-        this.problem(
-          'rules-undeclared-chain',
-          `a rule of chain ${this.decode(at, after)}, which table ${name} does not declare`,
-          'the rule is kept; is the beginning of the table missing?',
-          false,
-          true,
-        );
-        this.chain = chains.add(at, after, false);
+      // Rules come in the order in which their chains are declared.
+      if (this.chain + 1 < chains.size && chains.isNamedFirst(this.chain + 1, view, at, end)) {
+        this.chain++;
+      } else {
+        this.chain = this.chainAt(chains, name, at, end);
       }
     }
     chains.count();
     chains.addLine(this.chain, begin, this.begin, this.line);
     return true;
+  }
+
+  /** The chain whose name begins there; it is added if it is not declared. */
+  private chainAt(chains: SavedChains, table: string, at: number, end: number): number {
+    const { block } = this.text;
+    let after = at;
+    while (after < end && block[after] !== SPACE) after++;
+    const chain = chains.find(this.view, at, after);
+    if (chain >= 0) return chain;
+    this.problem(
+      'rules-undeclared-chain',
+      `a rule of chain ${this.decode(at, after)}, which table ${table} does not declare`,
+      'the rule is kept; is the beginning of the table missing?',
+      false,
+      true,
+    );
+    return chains.add(at, after, false);
   }
 
   private other(first: number, line: string, begin: number, end: number): void {

@@ -398,7 +398,6 @@ class Walk {
             via,
             ...(scope.notLoopback && { notLoopback: true }),
             ...(via !== 'hostPort' && this.name([scope.label], scope.protocol)),
-            action: 'dnat',
             ...(chain !== undefined && { chain }),
           },
           routes,

@@ -20,7 +20,8 @@ const CHAINS_AT_ONCE = 128;
  */
 class Endpoints {
   private count = 0;
-  private hashes = new Uint8Array(HASH_BYTES * 64);
+  /** The hash in the name of an endpoint's chain, four words. */
+  private hashes = new Uint32Array(4 * 64);
   private addresses = new Uint32Array(4 * 64);
   private families = new Uint8Array(64);
   private ports = new Uint16Array(64);
@@ -32,17 +33,19 @@ class Endpoints {
   private chances = new Float64Array(64);
 
   /** `name`: where the hash in its chain's name begins. */
-  add(line: PlainLine, block: Uint8Array, name: number): number {
+  add(line: PlainLine, view: DataView, name: number): number {
     const endpoint = this.count++;
     if (endpoint === this.ports.length) {
       const size = 2 * endpoint;
-      this.hashes = larger(this.hashes, new Uint8Array(HASH_BYTES * size));
+      this.hashes = larger(this.hashes, new Uint32Array(4 * size));
       this.addresses = larger(this.addresses, new Uint32Array(4 * size));
       this.families = larger(this.families, new Uint8Array(size));
       this.ports = larger(this.ports, new Uint16Array(size));
     }
-    this.hashes.set(block.subarray(name, name + HASH_BYTES), HASH_BYTES * endpoint);
-    this.addresses.set(line.address, 4 * endpoint);
+    for (let i = 0; i < 4; i++) {
+      this.hashes[4 * endpoint + i] = view.getUint32(name + 4 * i);
+      this.addresses[4 * endpoint + i] = line.address[i] ?? 0;
+    }
     this.families[endpoint] = line.family;
     this.ports[endpoint] = line.port;
     return endpoint;
@@ -73,8 +76,13 @@ class Endpoints {
   }
 
   chainOf(choice: number): string {
-    const at = HASH_BYTES * (this.chosen[choice] ?? 0);
-    return `KUBE-SEP-${String.fromCharCode(...this.hashes.subarray(at, at + HASH_BYTES))}`;
+    let name = 'KUBE-SEP-';
+    const at = 4 * (this.chosen[choice] ?? 0);
+    for (let i = at; i < at + 4; i++) {
+      const word = this.hashes[i] ?? 0;
+      name += String.fromCharCode(word >>> 24, (word >>> 16) & 255, (word >>> 8) & 255, word & 255);
+    }
+    return name;
   }
 
   ipOf(choice: number): string {
@@ -207,7 +215,7 @@ export class PlainChains {
       }
       const name = chains.nameAddress(chain);
       const hash = placeOf(name) + chains.nameBytes(chain) - HASH_BYTES;
-      endpoint = this.endpoints.add(line, chains.text.bytesAt(name), hash);
+      endpoint = this.endpoints.add(line, chains.text.viewAt(name), hash);
       this.protocols[chain] = line.protocol;
     }
     return endpoint;

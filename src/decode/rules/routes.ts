@@ -1,4 +1,10 @@
-import type { EndpointRoute, RulePath, ServiceEntry } from '../../model/services.js';
+import type {
+  EndpointRoute,
+  RulePath,
+  ServiceEntry,
+  ServicePortName,
+  Via,
+} from '../../model/services.js';
 import type { PlainBalancer } from './plain-chains.js';
 import { type Clients, either } from './ways.js';
 
@@ -132,17 +138,28 @@ function routeKey({ ip, port, rule }: EndpointRoute): string {
 
 /** An entry whose routes are made when they are asked for; a copy of it has them. */
 export class FoundEntry implements ServiceEntry {
-  declare readonly protocol: number;
-  declare readonly address: string;
-  declare readonly port: number;
-  declare readonly via: ServiceEntry['via'];
-  declare readonly action: ServiceEntry['action'];
+  readonly protocol: number;
+  readonly address: string;
+  readonly port: number;
+  readonly via: Via;
+  declare readonly notLoopback?: true;
+  declare readonly service?: ServicePortName;
+  declare readonly nameUnverified?: true;
+  readonly action = 'dnat';
+  declare readonly chain?: string;
   declare readonly routes: readonly EndpointRoute[];
   readonly #ways: Routes;
 
-  constructor(said: Omit<ServiceEntry, 'routes'>, ways: Routes) {
+  constructor(said: Omit<ServiceEntry, 'routes' | 'action'>, ways: Routes) {
+    this.protocol = said.protocol;
+    this.address = said.address;
+    this.port = said.port;
+    this.via = said.via;
+    if (said.notLoopback) this.notLoopback = true;
+    if (said.service) this.service = said.service;
+    if (said.nameUnverified) this.nameUnverified = true;
+    if (said.chain !== undefined) this.chain = said.chain;
     this.#ways = ways;
-    Object.assign(this, said);
     Object.defineProperty(this, 'routes', ROUTES);
   }
 
