@@ -168,7 +168,8 @@ describe.each(MODES)('every way of a packet with $mode', (shape) => {
     const sourcePorts = (first: number): object => ({ sourcePorts: { first, size: 100 } });
     await Promise.all([
       send('to a host-network Pod', { from, to: 'shop/host', count: 10 }),
-      send('datagrams', { from, to: 'shop/dns', protocol: 'udp', count: 20 }),
+      // Ports that the kernel chose could meet: two sockets in turn, one flow.
+      send('datagrams', { from, to: 'shop/dns', protocol: 'udp', count: 20, ...sourcePorts(29_000) }),
       send('resolver', { from, to: 'shop/dns', protocol: 'udp', count: 50, keepAlive: true }),
       send('closed', { from, to: 'shop/closed', protocol: 'udp', count: 4 }),
       send('no endpoints', { from, to: 'shop/none', count: 5, ...sourcePorts(30_000) }),
