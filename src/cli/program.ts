@@ -1,9 +1,13 @@
 import { Command, CommanderError } from '@commander-js/extra-typings';
 import { BACKENDS, CONNTRACK, type Commands, RULES } from './commands.js';
+import { addDoctor } from './doctor-command.js';
 import { EXIT, explainError } from './exit.js';
+import { addExplain } from './explain-command.js';
 import { DEMO_HELP, LIVE_HELP, PROGRAM_HELP, REPLAY_HELP } from './help.js';
 import type { Io } from './io.js';
 import { demoRequest, liveRequest, replayRequest } from './options.js';
+import { addRecord } from './record-command.js';
+import { addRules } from './rules-command.js';
 import { version } from './version.js';
 
 /** Help is made for reading: no wider than this however wide the terminal. */
@@ -102,6 +106,15 @@ function buildProgram(io: Io, commands: Commands, run: Run) {
       run.verbose = flags.verbose ?? false;
       run.code = await commands.replay(replayRequest(inputs, flags, io), io);
     });
+
+  const ran = (code: number, verbose: boolean): void => {
+    run.code = code;
+    run.verbose = verbose;
+  };
+  addRecord(program, io, ran);
+  addExplain(program, io, ran);
+  addRules(program, io, ran);
+  addDoctor(program, io, ran);
 
   withOutputOptions(
     program
