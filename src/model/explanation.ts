@@ -1,4 +1,4 @@
-import type { Attribution } from './attribution.js';
+import type { Attribution, PodRef } from './attribution.js';
 import type { Finding } from './finding.js';
 import type { Story } from './story.js';
 import type { Distribution, WalkEnding } from './walk.js';
@@ -24,4 +24,6 @@ export interface ExplainedWalk {
   readonly taken?: WalkEnding;
   /** How that is known: "conntrack's reply tuple names 10.244.1.5:80". */
   readonly knownBy: readonly string[];
+  /** Who has the endpoints' addresses, as far as that is known. */
+  readonly pods?: ReadonlyMap<string, PodRef>;
 }
