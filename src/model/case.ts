@@ -29,6 +29,27 @@ export interface Case {
   readonly entries: readonly ServiceEntry[];
   readonly cluster: ClusterThen;
   readonly node: NodeFacts & { readonly name?: string };
+  /**
+   * The node's ends of the veths of the two Pods, where a route of one address or a bridge's table
+   * tells them: also of those on which nothing of the connection was seen.
+   */
+  readonly podInterfaces?: { readonly client?: string; readonly backend?: string };
+  /** As `changes`, in the minute before its first packet: whether rules had caught up with the cluster. */
+  readonly earlierChanges?: readonly SeenChange[];
+  /** Connections of the same client to the same Service's port before this one, the newest first. */
+  readonly earlier?: readonly EarlierConnection[];
+  /** What the node's conntrack table bore, before the connection and after its end (or the nearest readings). */
+  readonly conntrackTable?: { readonly before?: ConntrackTable; readonly after?: ConntrackTable };
+  /**
+   * How many addresses each of the kernel's `recent` lists holds before the oldest goes:
+   * /sys/module/xt_recent/parameters/ip_list_tot, 100 unless the module was loaded otherwise.
+   */
+  readonly recentCapacity?: number;
+  /**
+   * `v1.30.4` and the like. kube-proxy's: `kubernetes_build_info` of its metrics, or the tag of its
+   * image; the API server's: its /version.
+   */
+  readonly versions?: { readonly kubeProxy?: string; readonly api?: string };
   /** Which kinds of evidence the run had at all: what was not looked for cannot be missed. */
   readonly looked: {
     readonly packets: boolean;
@@ -124,4 +145,28 @@ export interface SeenChange {
   readonly kind: 'rules' | 'endpoints';
   /** In words: "10.244.1.5:80 (shop/web-2) is no endpoint any more". */
   readonly what: string;
+  /** Of a change of one endpoint: which, and what it became. Rules know `added` and `removed` only. */
+  readonly endpoint?: End & {
+    readonly became: 'added' | 'ready' | 'not-ready' | 'terminating' | 'removed';
+  };
+}
+
+export interface EarlierConnection {
+  readonly connection: string;
+  readonly time: Nanos;
+  readonly backend: End;
+}
+
+/** One reading of what the kernel says of its conntrack table. Counters count since the node started, over all CPUs. */
+export interface ConntrackTable {
+  readonly time?: Nanos;
+  /** net.netfilter.nf_conntrack_count and nf_conntrack_max: entries now, and at most. */
+  readonly count?: number;
+  readonly max?: number;
+  /** `insert_failed` of `conntrack -S` (/proc/net/stat/nf_conntrack): entries that clashed with one made meanwhile; their packets are dropped. */
+  readonly insertFailed?: number;
+  /** `drop`: packets dropped because no entry could be made. */
+  readonly drop?: number;
+  /** `early_drop`: entries not yet assured that were thrown out to make room. */
+  readonly earlyDrop?: number;
 }
