@@ -72,7 +72,11 @@ function concernsRules(event: InputEvent & { type: 'cluster' }): boolean {
   return kind === 'service' || kind === 'endpointslice';
 }
 
-function clusterSource(request: LiveRequest, onRead: () => void): Observable<InputEvent> {
+/** What a run is to know of the cluster; `onRead` is called when files of objects were read. */
+export function clusterSource(
+  request: Pick<LiveRequest, 'objects' | 'cluster'>,
+  onRead: () => void,
+): Observable<InputEvent> {
   if (request.objects !== undefined) {
     return clusterFromFiles(request.objects).pipe(tap({ complete: onRead }));
   }

@@ -54,6 +54,10 @@ export interface OpenOptions {
   readonly stdin?: AsyncIterable<Uint8Array>;
   /** Is told what is wrong with a file, when it is read. */
   readonly onProblem: OnProblem;
+  /** What is to be read, files of other kinds being passed over; everything by default. */
+  readonly kinds?: ReadonlySet<InputKind>;
+  /** Hears of every dump of rules, also of one that tells nothing but new counters. */
+  readonly onRules?: (dump: RuleDump) => void;
   /** Bytes of the streams' files read so far, of `ReplayInputs.totalBytes`. */
   readonly onProgress?: (bytesDone: number, bytesTotal: number) => void;
 }
@@ -121,6 +125,7 @@ export async function openInputs(
     const kind = recognise(head.bytes);
     // Of a folder's net/ nothing else is of use yet.
     if (file.context && kind !== 'ip-json') continue;
+    if (options.kinds !== undefined && !options.kinds.has(kind)) continue;
     if (head.problem !== undefined && (kind === 'empty' || kind === 'unknown')) {
       throw unusable(file.name, head.problem);
     }
@@ -307,6 +312,7 @@ class Opening {
       }
     }
     dumps.push(...(await this.readNftables()));
+    for (const dump of dumps) this.options.onRules?.(dump);
     const { prelude, dated, leftOut } = placeRules(dumps, this.options.onProblem);
     // A listing of nft has the rules of both families.
     for (const file of new Set(leftOut)) this.leaveOutLater(file);

@@ -33,6 +33,8 @@ export interface IptablesOptions {
   readonly budget?: Budget;
   /** Called after each reading of everything, also when there was nothing to tell. */
   readonly onRead?: () => void;
+  /** Hears what each reading found, also where nothing but counters has changed: before what is told of it. */
+  readonly onRules?: (rules: IptablesRules, at: Nanos) => void;
   /**
    * Without a change the rules are read this often (default 30 s), rarer if reading takes long; while changes
    * of nf_tables are heard, the legacy ones only.
@@ -268,6 +270,7 @@ class IptablesWatch {
     signal: AbortSignal,
   ): Promise<void> {
     const { program, at } = reading;
+    this.options.onRules?.(rules, at);
     const fingerprint = rulesFingerprint(rules);
     if (this.known.get(key)?.fingerprint === fingerprint) return;
     const problems: Problem[] = [];
