@@ -164,13 +164,16 @@ function outputRequest(flags: CommonFlags, { terminal, env }: Around): OutputReq
 }
 
 /** A property that is there only if it has a value. */
-function given<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
+export function given<K extends string, V>(
+  key: K,
+  value: V | undefined,
+): { readonly [P in K]?: V } {
   // An object literal with a computed key is typed as an index signature; this is the same thing said exactly.
   return value === undefined ? {} : ({ [key]: value } as { readonly [P in K]: V });
 }
 
 /** Refuses what is empty: `--fail-on "$UNSET"` must not turn into a check that never fails. */
-function values(option: string, list: readonly string[] | undefined): string[] {
+export function values(option: string, list: readonly string[] | undefined): string[] {
   const found = (list ?? []).flatMap((item) => item.split(',')).map((item) => item.trim());
   if (found.includes('')) {
     throw new UsageError(`${option}: a value is empty; write one, or leave the option out`);
@@ -178,11 +181,11 @@ function values(option: string, list: readonly string[] | undefined): string[] {
   return found;
 }
 
-function wrong(option: string, text: string, fault: string, allowed: string): UsageError {
+export function wrong(option: string, text: string, fault: string, allowed: string): UsageError {
   return new UsageError(`${option}: '${text}' is ${fault}; ${allowed}`);
 }
 
-function oneOf<T extends string>(option: string, text: string, allowed: readonly T[]): T {
+export function oneOf<T extends string>(option: string, text: string, allowed: readonly T[]): T {
   const found = allowed.find((it) => it === text);
   if (found === undefined) {
     throw wrong(option, text, 'not known', `write one of ${allowed.join(', ')}`);
@@ -220,7 +223,7 @@ function protocol(text: string): ProtocolName {
   throw wrong('--protocol', text, 'not known', 'write one of tcp, udp, sctp');
 }
 
-function count(option: string, text: string | undefined): number | undefined {
+export function count(option: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const number = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (number < 1) throw wrong(option, text, 'no count', 'write a whole number from 1 to 999999999');
@@ -240,7 +243,7 @@ const NANOS_PER_UNIT: Readonly<Record<string, number>> = {
 const MAX_DURATION_HOURS = 480;
 
 /** `30s`, `500ms`, `2m`, `1h`, `1h30m`, `1.5s` in nanoseconds. */
-function duration(option: string, text: string | undefined): number | undefined {
+export function duration(option: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const allowed = `write 30s, 500ms, 2m or 1h30m, up to ${MAX_DURATION_HOURS}h`;
   if (!/^(\d{1,12}(\.\d{1,9})?(ns|us|µs|ms|s|m|h))+$/.test(text)) {
@@ -256,7 +259,7 @@ function duration(option: string, text: string | undefined): number | undefined 
   return ns;
 }
 
-function zone(text: string | undefined): ReplayRequest['offsetAt'] {
+export function zone(text: string | undefined): ReplayRequest['offsetAt'] {
   if (text === undefined) return undefined;
   const offsetAt = parseZone(text);
   if (!offsetAt) throw wrong('--tz', text, 'no time zone', 'write UTC, +02:00 or Europe/Berlin');
@@ -266,7 +269,7 @@ function zone(text: string | undefined): ReplayRequest['offsetAt'] {
 /** A node's name is a DNS subdomain, so `./a=b.pcap` is a path and `node1=dir` is not. */
 const NAMED = /^([a-z0-9](?:[-a-z0-9.]*[a-z0-9])?)=(.+)$/s;
 
-function replayInput(text: string): ReplayInput {
+export function replayInput(text: string): ReplayInput {
   if (text === '') throw new UsageError('INPUT: a path is empty; name a file or a folder');
   const m = NAMED.exec(text);
   return m ? { node: m[1] ?? '', path: m[2] ?? '' } : { path: text };
