@@ -111,7 +111,11 @@ export interface Distribution {
   readonly remarks: readonly string[];
 }
 
-/** What one way through a base chain leaves behind: the packet as it now is, and what was met. */
+/**
+ * What one way through a base chain leaves behind: the packet as it now is, and what was met. Whoever
+ * makes one from another keeps the members that he does not know. An address that nobody knows
+ * (a masquerade's, a REDIRECT's) is '', a port 0.
+ */
 export interface Branch {
   readonly source: string;
   readonly destination: string;
@@ -120,6 +124,12 @@ export interface Branch {
   /** Set by a DNAT; the NAT chains of the hook are over then. */
   readonly dnat?: { readonly ip: string; readonly port: number };
   readonly masquerade: 'no' | 'yes' | 'unknown';
+  /** conntrack does not see it (NOTRACK): no NAT chain is asked. */
+  readonly untracked?: true;
+  /** conntrack's mark, where a rule set it; else it is 0. */
+  readonly connmark?: number;
+  /** Lists into which this way has put the client's address (`recent --set`). */
+  readonly remembered?: readonly string[];
   readonly share: Share;
   readonly path: readonly string[];
   readonly affinity: boolean;
@@ -153,6 +163,10 @@ export interface HookFacts {
   /** By what it came in and will leave; absent where not known, `null` where there is none in this hook. */
   readonly in?: string | null;
   readonly out?: string | null;
+  /** Takes what limits the answer, in words, for `Distribution.remarks`. */
+  remark?(words: string): void;
+  /** Told how many rules were met since it was last told; false: the walk has met as many as it may, and ends as `unknown`. */
+  spend?(rules: number): boolean;
 }
 
 export interface Followed {
