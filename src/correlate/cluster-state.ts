@@ -203,6 +203,47 @@ export class ClusterState {
     );
   }
 
+  /** The Service of this name then; without a time as last known. */
+  serviceAt(service: ServiceName, time: Nanos | undefined): ServiceRecord | undefined {
+    const key = keyOf(service);
+    return time === undefined
+      ? this.serviceHistory.states(key)[0]
+      : this.serviceHistory.stateAt(key, time);
+  }
+
+  /** The EndpointSlices of a Service then, by name; without a time those that there are. */
+  slicesAt(service: ServiceName, time: Nanos | undefined): readonly EndpointSliceRecord[] {
+    const name = keyOf(service);
+    const slices: EndpointSliceRecord[] = [];
+    for (const key of [...(this.slicesOf.get(name) ?? [])].sort(compare)) {
+      const slice =
+        time === undefined ? this.sliceHistory.current(key) : this.sliceHistory.stateAt(key, time);
+      if (slice !== undefined && serviceKeyOf(slice) === name) slices.push(slice);
+    }
+    return slices;
+  }
+
+  /** When EndpointSlices of a Service changed, after `from` and not after `to`; sorted. */
+  sliceChanges(service: ServiceName, from: Nanos, to: Nanos): readonly Nanos[] {
+    const moments = new Set<Nanos>();
+    for (const key of this.slicesOf.get(keyOf(service)) ?? []) {
+      for (const moment of this.sliceHistory.moments(key)) {
+        if (moment > from && moment <= to) moments.add(moment);
+      }
+    }
+    return [...moments].sort((a, b) => (a < b ? -1 : 1));
+  }
+
+  /** The nodes then; without a time those that there are. */
+  nodesAt(time: Nanos | undefined): readonly NodeRecord[] {
+    return [...this.nodeHistory.all(time)].sort((a, b) => compare(a.name, b.name));
+  }
+
+  /** The Pod of this name, as last known. */
+  podNamed(namespace: string, name: string): PodRecord | undefined {
+    return this.pods.get(keyOf({ namespace, name }))?.record;
+  }
+
   /** Forgets what ended at or before `before`; answers for later times stay as they are. */
   prune(before: Nanos): void {
     this.podOwners.prune(before);

@@ -16,7 +16,7 @@ import { Clock } from './clock.js';
 import { ClusterState } from './cluster-state.js';
 import { CLOSED, type Connection, LONE } from './connection.js';
 import { classifyLone, close, explainLate, runAgenda } from './lifecycle.js';
-import { onConntrack } from './on-conntrack.js';
+import { onConntrack, releaseHeld } from './on-conntrack.js';
 import { finishListings } from './on-listing.js';
 import { onPacket } from './on-packet.js';
 import { type EntrySet, ServiceIndex } from './service-index.js';
@@ -115,6 +115,7 @@ export class Correlator {
   finish(packetsSeen = this.packetRows): OutputEvent[] {
     const { state } = this;
     state.finished = true;
+    releaseHeld(state);
     finishListings(state);
     const left: Connection[] = [];
     state.table.each((c) => {
@@ -131,6 +132,11 @@ export class Correlator {
   get pending(): number {
     const { attributed, unattributed, conflict } = this.state.verdicts;
     return this.state.seen - attributed - unattributed - conflict;
+  }
+
+  /** What is known of the cluster, by time; it goes on to change. */
+  get cluster(): ClusterState {
+    return this.state.cluster;
   }
 
   /** The counts as they stand. */
@@ -188,6 +194,7 @@ export class Correlator {
     if (to > state.last) state.last = to;
     if (to <= state.now) return;
     state.now = to;
+    if (state.held.due <= to) releaseHeld(state);
     if (state.agenda.next() <= to) runAgenda(state, to);
   }
 

@@ -56,6 +56,14 @@ export class ObjectHistory<R> {
     return (this.byKey.get(key) ?? []).map((version) => version.record).reverse();
   }
 
+  /** When an object came, changed or went. */
+  *moments(key: string): Generator<Nanos> {
+    for (const version of this.byKey.get(key) ?? []) {
+      yield version.from;
+      if (version.to !== undefined) yield version.to;
+    }
+  }
+
   /** All objects at a time, or without a time all that have not ended. */
   *all(time: Nanos | undefined): Generator<R> {
     for (const key of this.byKey.keys()) {

@@ -48,6 +48,9 @@ export function onConntrack(state: State, row: Uint32Array, at: number): void {
   const bits = row[at + C_BITS] ?? 0;
   if ((bits & HAS_REPLY) === 0) return;
   state.hasConntrack = true;
+  if (state.held.due !== Number.POSITIVE_INFINITY && state.held.concerns(row, at)) {
+    releaseHeld(state);
+  }
   if ((bits & (HAS_TIME | HAS_START)) === 0 && row[at + C_EVENT] !== EVENT_LISTED) {
     state.noticeOnce({
       code: 'conntrack-without-times',
@@ -70,6 +73,19 @@ export function onConntrack(state: State, row: Uint32Array, at: number): void {
       else onListed(state, row, at, protocol, bits);
       break;
   }
+}
+
+/** Takes the entries that have waited for their packets. */
+export function releaseHeld(state: State): void {
+  const { here, at } = state;
+  for (const held of state.held.release()) {
+    const { row } = held;
+    state.here = held.here;
+    state.at = state.vantages[held.here] ?? at;
+    onNew(state, row, 0, row[C_PROTOCOL] ?? 0, row[C_BITS] ?? 0, true);
+  }
+  state.here = here;
+  state.at = at;
 }
 
 function onUpdate(

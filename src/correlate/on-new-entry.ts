@@ -56,15 +56,20 @@ import { COARSE_NS, PAIR_WINDOW_NS } from './windows.js';
 /** A program that must wait for a processor was seen to tell events 1.6 s late; beyond this nobody waits for them. */
 const STARVED_NS = 10_000_000_000;
 
+/** The first SYN that is sent again comes after a second (RFC 6298); at once where an old connection's end answered it. */
+const SENT_AGAIN_NS = 1_500_000_000;
+
 /** TCP_CONNTRACK_ESTABLISHED, include/uapi/linux/netfilter/nf_conntrack_tcp.h */
 const STATE_ESTABLISHED = 3;
 
+/** A new entry; `held`: it has waited for its packet already. */
 export function onNew(
   state: State,
   row: Uint32Array,
   at: number,
   protocol: number,
   bits: number,
+  held = false,
 ): void {
   const { time, resolution, lateness } = momentOf(state, row, at, bits);
   state.listing.tick(row, at);
@@ -81,6 +86,10 @@ export function onNew(
   const again = resent(state, newest, row, at, time, lateness, translated);
   if (again !== undefined) {
     chosenAnew(state, again, row, at, time, bits);
+    return;
+  }
+  if (!held && mayBeResent(newest, row, at, time, translated)) {
+    state.held.add(row, at, state.here, state.now);
     return;
   }
   const joined = joinable(state, newest, row, at, time, resolution, lateness, translated);
@@ -165,6 +174,25 @@ function resent(
     return undefined;
   if (time - lateness > newest.lastSent + FIRST_DATAGRAM_NS) return undefined;
   return (newest.bits & PK_CLAIM) === 0 || agrees(state, newest, row, at) ? newest : undefined;
+}
+
+/**
+ * Whether an entry may turn out to be such a second one: the connection before it ended unanswered so short a
+ * time ago that its SYN will be sent again, and that packet may not have been read yet.
+ */
+function mayBeResent(
+  newest: Connection | undefined,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  translated: boolean,
+): boolean {
+  if (newest === undefined || newest.protocol !== TCP || !translated) return false;
+  if (newest.kind !== SERVICE || newest.endTime === NEVER || newest.lastSent === NEVER)
+    return false;
+  if ((newest.bits & SAW_ANSWER) !== 0 || !sameZone(newest, row, at)) return false;
+  const since = time - newest.lastSent;
+  return since > 0 && since < SENT_AGAIN_NS;
 }
 
 function chosenAnew(

@@ -8,6 +8,7 @@ import type { ClusterState } from './cluster-state.js';
 import type { Connection } from './connection.js';
 import { ConnectionTable } from './connection-table.js';
 import { GoneEntries } from './gone-entries.js';
+import { HeldEntries } from './held-entries.js';
 import { Phrases } from './phrases.js';
 import { TupleMap } from './tuple-map.js';
 import { UndatedListing } from './undated-listing.js';
@@ -142,6 +143,8 @@ export class State {
   readonly old = new TupleMap();
   /** Entries of connections that are not kept any more. */
   readonly gone = new GoneEntries(KEEP_WITH_CONNTRACK_NS);
+  /** Entries that wait for their packet. */
+  readonly held = new HeldEntries();
   /** When the first listing by a program began. */
   firstListing = Number.NEGATIVE_INFINITY;
   direct = 0;

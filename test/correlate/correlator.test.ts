@@ -897,6 +897,46 @@ describe('a SYN sent again after its entry was closed by a reset', () => {
   });
 });
 
+describe('a SYN sent again whose second entry is told before the packet is read', () => {
+  const entry = { from: CLIENT, to: VIP, id: 1 } as const;
+  const opened = { event: EVENT_NEW, unreplied: true, state: 'SYN_SENT' } as const;
+  const t = 9 * SECOND;
+  const again = t + 8_000_000;
+  const ended = (): Bench =>
+    bench()
+      .packet({ at: t, from: CLIENT, to: VIP, seq: 5, print: 5 })
+      .packet({ at: t + 14_000, from: CLIENT, to: POD_A, seq: 5, print: 5 })
+      .packet({ at: t + 37_000, from: CLIENT, to: VIP, flags: TCP_RST, seq: 99, print: 0 })
+      .conntrack({ ...entry, ...opened, endpoint: POD_A, at: t + 60_000 })
+      .conntrack({ ...entry, event: EVENT_DESTROY, endpoint: POD_A, at: again + 10_000 })
+      .conntrack({ ...entry, ...opened, id: 2, endpoint: POD_B, at: again + 20_000 });
+
+  it('is one connection', () => {
+    const b = ended()
+      .packet({ at: again, from: CLIENT, to: VIP, seq: 5, print: 5, ipid: 6 })
+      .packet({ at: again + 18_000, from: CLIENT, to: POD_B, seq: 5, print: 5, ipid: 6 })
+      .packet({ at: again + 33_000, from: VIP, to: CLIENT, flags: SYN_ACK, seq: 7, ack: 6 })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({
+      backend: { pod: { name: 'b' } },
+      outcome: 'established',
+      retransmits: 1,
+    });
+  });
+
+  it.each([
+    ['another SYN', true],
+    ['no packet at all', false],
+  ])('is another connection where %s comes', (_, isSeen) => {
+    const b = ended();
+    if (isSeen) b.packet({ at: again, from: CLIENT, to: VIP, seq: 700, print: 8, ipid: 6 });
+    b.finish();
+    expect(b.closed.map((it) => it.backend?.pod?.name)).toEqual(['a', 'b']);
+    expect(b.closed.map((it) => it.retransmits)).toEqual([undefined, undefined]);
+  });
+});
+
 describe('an undated listing of a UDP flow', () => {
   it('says nothing of a flow that began before the Pod that it names', () => {
     const udp = serviceEntry('dns', VIP, [POD_A], { protocol: UDP });
