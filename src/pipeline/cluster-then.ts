@@ -1,0 +1,129 @@
+import type { ClusterState } from '../correlate/cluster-state.js';
+import { formatEndpoint } from '../model/address.js';
+import type { Attribution } from '../model/attribution.js';
+import type { ClusterThen, SeenChange, ThenEndpoint } from '../model/case.js';
+import type { ServiceEntry, ServicePortName } from '../model/services.js';
+import type { Nanos } from '../model/time.js';
+
+/** More changes of one Service's endpoints during one connection say nothing more. */
+const MAX_CHANGES = 200;
+
+/** How the cluster was at `begin`, as far as it concerns a connection. */
+export function clusterThen(
+  cluster: ClusterState,
+  attribution: Attribution,
+  entries: readonly ServiceEntry[],
+  begin: Nanos | undefined,
+): ClusterThen {
+  const { client, backend } = attribution;
+  const name = serviceName(attribution, entries);
+  const service = name === undefined ? undefined : cluster.serviceAt(name, begin);
+  const clientPod =
+    cluster.podAt(client.ip, begin) ??
+    (client.pod && cluster.podNamed(client.pod.namespace, client.pod.name));
+  const backendPod =
+    (backend && cluster.podAt(backend.ip, begin)) ??
+    (backend?.pod && cluster.podNamed(backend.pod.namespace, backend.pod.name));
+  return {
+    ...(service !== undefined && { service }),
+    endpoints: name === undefined ? [] : endpointsAt(cluster, attribution, name, begin),
+    ...(clientPod !== undefined && { clientPod }),
+    ...(backendPod !== undefined && { backendPod }),
+    nodes: cluster.nodesAt(begin),
+  };
+}
+
+/** How the endpoints of a connection's Service changed after `begin` and not after `end` (without: until now). */
+export function endpointChanges(
+  cluster: ClusterState,
+  attribution: Attribution,
+  entries: readonly ServiceEntry[],
+  begin: Nanos | undefined,
+  end: Nanos | undefined,
+): readonly SeenChange[] {
+  const name = serviceName(attribution, entries);
+  if (name === undefined || begin === undefined) return [];
+  const changes: SeenChange[] = [];
+  let before = endpointsAt(cluster, attribution, name, begin);
+  for (const time of cluster.sliceChanges(name, begin, end ?? NO_END)) {
+    const after = endpointsAt(cluster, attribution, name, time);
+    for (const what of differences(before, after)) changes.push({ time, kind: 'endpoints', what });
+    before = after;
+    if (changes.length >= MAX_CHANGES) break;
+  }
+  return changes;
+}
+
+/** Later than any moment that 64 bits of nanoseconds can tell. */
+const NO_END: Nanos = 1n << 64n;
+
+function serviceName(
+  { service }: Attribution,
+  entries: readonly ServiceEntry[],
+): ServicePortName | undefined {
+  if (service?.namespace !== undefined && service.name !== undefined) {
+    const { namespace, name, portName } = service;
+    return { namespace, name, ...(portName !== undefined && { portName }) };
+  }
+  return entries.find((entry) => entry.service !== undefined)?.service;
+}
+
+/** The endpoints of the Service's port, of the connection's family. */
+function endpointsAt(
+  cluster: ClusterState,
+  { protocol, destination }: Attribution,
+  name: ServicePortName,
+  time: Nanos | undefined,
+): readonly ThenEndpoint[] {
+  const isV6 = destination.ip.includes(':');
+  return cluster.slicesAt(name, time).flatMap((slice) => {
+    const port = slice.ports.find((one) => one.name === name.portName && one.protocol === protocol);
+    if (port === undefined) return [];
+    return slice.endpoints
+      .filter(({ addresses }) => addresses.some((ip) => ip.includes(':') === isV6))
+      .map((endpoint) => ({ ...endpoint, ...(port.port !== undefined && { port: port.port }) }));
+  });
+}
+
+function differences(before: readonly ThenEndpoint[], after: readonly ThenEndpoint[]): string[] {
+  const [was, is] = [byAddress(before), byAddress(after)];
+  const said: string[] = [];
+  for (const [address, endpoint] of was) {
+    const now = is.get(address);
+    const name = nameOf(address, endpoint);
+    if (now === undefined) said.push(`${name} is no endpoint any more`);
+    else said.push(...conditions(name, endpoint, now));
+  }
+  for (const [address, endpoint] of is) {
+    if (was.has(address)) continue;
+    const state = endpoint.ready ? '' : endpoint.terminating ? ', terminating' : ', not ready';
+    said.push(`${nameOf(address, endpoint)} is an endpoint now${state}`);
+  }
+  return said;
+}
+
+function conditions(name: string, was: ThenEndpoint, is: ThenEndpoint): string[] {
+  const said: string[] = [];
+  if (is.terminating && !was.terminating) said.push(`${name} is terminating`);
+  if (was.ready && !is.ready && !is.terminating) said.push(`${name} is not ready any more`);
+  if (!was.ready && is.ready) said.push(`${name} is ready now`);
+  if (was.serving && !is.serving && is.terminating) said.push(`${name} does not serve any more`);
+  return said;
+}
+
+/** While an endpoint moves from one slice to another both may list it: then the one that is ready. */
+function byAddress(endpoints: readonly ThenEndpoint[]): Map<string, ThenEndpoint> {
+  const all = new Map<string, ThenEndpoint>();
+  for (const endpoint of endpoints) {
+    for (const ip of endpoint.addresses) {
+      const address = formatEndpoint(ip, endpoint.port ?? 0);
+      if (all.get(address)?.ready !== true) all.set(address, endpoint);
+    }
+  }
+  return all;
+}
+
+function nameOf(address: string, { pod, port }: ThenEndpoint): string {
+  const where = port === undefined ? address.replace(/:0$/, '') : address;
+  return pod === undefined ? where : `${where} (${pod.namespace}/${pod.name})`;
+}
