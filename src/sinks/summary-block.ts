@@ -56,8 +56,8 @@ function aligned(lines: readonly Line[], room: number): string[] {
   });
 }
 
-/** Breaks a sentence at spaces; the only text here that may need more than one line. */
-function wrapped(sentence: string, room: number): string[] {
+/** Breaks a sentence at spaces. */
+export function wrapped(sentence: string, room: number): string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of sentence.split(' ')) {

@@ -21,18 +21,19 @@ const NOT_THERE = /no such file or directory|not found|failed to execute/i;
 const OWN_ERROR = /^(?:netlink: )?Error: /m;
 
 /**
- * Runs a program that prints rules, from wherever it is; `begin` is called before each attempt and gives
- * what takes its output.
+ * Runs a program that prints rules, from wherever it is; `begin` is called before each attempt, with the
+ * path that is tried, and gives what takes its output.
  */
 export async function runRuleProgram(
   prefix: readonly string[],
   [program = '', ...args]: readonly string[],
   limits: RunLimits,
-  begin: () => (chunk: Uint8Array) => void,
+  begin: (path: string) => (chunk: Uint8Array) => void,
 ): Promise<RunResult> {
   let result: RunResult = { end: 'missing', code: -1, stderr: '' };
   for (const folder of FOLDERS) {
-    result = await runProgram([...prefix, `${folder}${program}`, ...args], limits, begin());
+    const path = `${folder}${program}`;
+    result = await runProgram([...prefix, path, ...args], limits, begin(path));
     if (!notStarted(result)) break;
   }
   return result;
