@@ -1,0 +1,69 @@
+import type { Case } from '../model/case.js';
+import type { Explanation } from '../model/explanation.js';
+import { protocolNumber } from '../model/packet.js';
+import type { RuleSet } from '../model/ruleset.js';
+import type { Distribution, FirstPacket, NodeFacts } from '../model/walk.js';
+import { diagnose } from './diagnose.js';
+import { isOpening } from './places.js';
+import { tellStory } from './story.js';
+import { countText, listText } from './words.js';
+
+/** The engine that goes through a node's rules with one packet. */
+type Explore = (rules: readonly RuleSet[], packet: FirstPacket, facts: NodeFacts) => Distribution;
+
+/** All that can be said of a connection: the walk through the rules, its story, and what is wrong with it. */
+export function explainCase(it: Case, explore: Explore): Explanation {
+  const possible =
+    it.rules.length === 0 ? undefined : explore(it.rules, firstPacketOf(it), it.node);
+  const walk = possible === undefined ? undefined : { possible, knownBy: [] };
+  return {
+    attribution: it.attribution,
+    ...(walk !== undefined && { walk }),
+    story: tellStory(it),
+    findings: diagnose(it, walk),
+    remarks: [...remarksOf(it), ...(possible?.remarks ?? [])],
+  };
+}
+
+/** Its opening packet as it came into the node's rules. */
+function firstPacketOf({ attribution, node, packets }: Case): FirstPacket {
+  const { client, destination, interfaces, protocol } = attribution;
+  const seen = packets.find((packet) => isOpening(packet) && packet.view === 'original');
+  const name = seen?.interface ?? interfaces?.in;
+  const isNode = node.addresses?.has(client.ip) === true;
+  return {
+    protocol: protocolNumber(protocol),
+    source: client.ip,
+    sourcePort: client.port,
+    destination: destination.ip,
+    port: destination.port,
+    from: isNode ? { kind: 'node' } : { kind: 'interface', ...(name !== undefined && { name }) },
+  };
+}
+
+/** What limits the answer: what was not looked for cannot be missed, what was lost neither. */
+function remarksOf({ attribution, closed, conntrack, looked, losses, packets }: Case): string[] {
+  const remarks: string[] = [];
+  const missing = [
+    looked.packets ? [] : ['packets'],
+    looked.conntrack ? [] : ['conntrack'],
+    looked.rules ? [] : ['rules'],
+    looked.cluster ? [] : ['the cluster'],
+  ].flat();
+  if (missing.length > 0) {
+    remarks.push(`${listText(missing)} had no part in this: nothing of that kind was looked at`);
+  }
+  if (looked.packets && packets.length === 0) remarks.push('no packet of it was seen');
+  if (looked.conntrack && conntrack.length === 0) remarks.push('conntrack told nothing of it');
+  for (const { source, count, detail } of losses) {
+    remarks.push(
+      `${countText(count, 'loss', 'losses')} of ${source} may hide a part of it: ${detail}`,
+    );
+  }
+  if (!closed) remarks.push('it had not ended when this was said');
+  const off = attribution.timeUncertaintyNs;
+  if (off !== undefined && attribution.timeSource !== 'packet') {
+    remarks.push('its beginning is known from conntrack only, not from a packet');
+  }
+  return remarks;
+}

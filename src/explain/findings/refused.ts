@@ -1,0 +1,103 @@
+import type { Finding, FindingEvidence } from '../../model/finding.js';
+import { type Diagnosis, type Look, onInterface, shown } from '../look.js';
+import { resetSender } from '../resets.js';
+import { endText, icmpText, kubectlPod, kubectlService, peerText, serviceText } from '../words.js';
+
+/** Refused before it was established: by the endpoint, or by this node in its place. */
+export const refused: Diagnosis = (look) => {
+  const { attribution, entries, node, packets } = look.case;
+  const { outcome, backend } = attribution;
+  if (outcome !== 'refused' && outcome !== 'rejected') return [];
+  const error = packets.find(({ kind, icmp }) => kind === 'icmp-error' && icmp !== undefined);
+  if (backend === undefined) {
+    // What rules refuse for a reason that they name is another finding.
+    if (entries.some(({ refusal }) => refusal !== undefined)) return [];
+    if (look.case.cluster.service !== undefined && look.case.cluster.endpoints.length === 0)
+      return [];
+    const { icmp } = error ?? {};
+    if (icmp === undefined || node.addresses?.has(icmp.sender) !== true) return [];
+    return [byNode(look, [errorSays(look)])];
+  }
+  const by = resetSender(look.case, 'back');
+  if (by?.sender === 'node') {
+    const says = `an RST was sent to the client: ${by.because}`;
+    return [byNode(look, [shown('packets', says, by.rst.time)])];
+  }
+  if (by?.sender === 'backend') {
+    return [byPod(look, [shown('packets', `RST from it: ${by.because}`, by.rst.time)])];
+  }
+  if (error?.icmp !== undefined) {
+    if (error.icmp.sender === backend.ip) return [byPod(look, [errorSays(look)])];
+    if (node.addresses?.has(error.icmp.sender) === true) return [byNode(look, [errorSays(look)])];
+  }
+  return [undecided(look)];
+};
+
+function errorSays({ case: { packets } }: Look): FindingEvidence {
+  const error = packets.find(({ kind, icmp }) => kind === 'icmp-error' && icmp !== undefined);
+  if (error?.icmp === undefined) return shown('packets', 'an ICMP error');
+  const says = `ICMP ${icmpText(error.icmp)} from ${error.icmp.sender}, ${onInterface(error)}`;
+  return shown('packets', says, error.time);
+}
+
+function byPod(look: Look, evidence: readonly FindingEvidence[]): Finding {
+  const { attribution } = look.case;
+  const backend = attribution.backend ?? attribution.destination;
+  const { namespace, name } = kubectlService(look.case);
+  return {
+    code: 'refused-by-pod',
+    weight: 'fault',
+    title: `${peerText(backend)} refused it: nobody listens on port ${backend.port}`,
+    evidence,
+    meaning:
+      'The packet reached the Pod and its kernel refused it. The server is not running (yet, or any more), listens on another port, or on 127.0.0.1 only.',
+    next: [
+      kubectlPod('exec', backend, '-- ss -ltnu   # which ports are open, on which addresses?'),
+      `kubectl -n ${namespace} get service ${name} -o jsonpath='{.spec.ports}'   # is targetPort the server's port?`,
+      kubectlPod('logs', backend, '--since=10m'),
+    ],
+  };
+}
+
+function byNode(look: Look, evidence: readonly FindingEvidence[]): Finding {
+  const { attribution } = look.case;
+  return {
+    code: 'refused-by-node',
+    weight: 'fault',
+    title: `this node refused it, not a Pod of ${serviceText(look.case)}`,
+    evidence,
+    meaning: `A rule of this node (REJECT), not kube-proxy's for a Service without endpoints, refused what was sent to ${endText(attribution.destination)}: a network policy, a firewall, or a port that the Service does not have.`,
+    next: [
+      'iptables-save -c | grep REJECT; ip6tables-save -c | grep REJECT; nft list ruleset | grep reject',
+      'kubectl get networkpolicies -A',
+    ],
+  };
+}
+
+function undecided(look: Look): Finding {
+  const { attribution, looked, packets } = look.case;
+  const backend = attribution.backend ?? attribution.destination;
+  const rst = packets.find(({ kind, way }) => kind === 'rst' && way === 'back');
+  const evidence: FindingEvidence[] = [];
+  if (rst !== undefined) {
+    evidence.push(shown('packets', `an RST to the client ${onInterface(rst)}`, rst.time));
+  }
+  const missing = !looked.packets
+    ? 'packets were not looked at'
+    : look.places.backendHere === false
+      ? 'the endpoint is on another node'
+      : 'the endpoint’s interface was not captured';
+  evidence.push(shown('node', `not to be told: ${missing}`));
+  return {
+    code: 'refused',
+    weight: 'fault',
+    title: `refused on its way to ${peerText(backend)}; by whom cannot be told`,
+    evidence,
+    meaning:
+      'The connection was refused before it was established: by the Pod (nobody listens), or by a rule on the way.',
+    next: [
+      kubectlPod('exec', backend, '-- ss -ltnu'),
+      `capture on the endpoint's own interface: tcpdump -ni any host ${backend.ip}`,
+    ],
+  };
+}
