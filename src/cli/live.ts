@@ -11,6 +11,7 @@ import type { Backlog } from '../sources/backlog.js';
 import type { LiveRequest } from './commands.js';
 import type { Io } from './io.js';
 import { liveSources } from './live-sources.js';
+import { rehearse } from './rehearse.js';
 import { Quota, RunEnd } from './run-end.js';
 import { Shown } from './shown.js';
 
@@ -55,6 +56,7 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
     const say = (said: readonly OutputEvent[]): void => quota.take(shown.show(said));
     running.push(feed(machine, events, say, (error) => end.fail(error)));
   };
+  const stopRehearsal = rehearse(request.output.format);
   try {
     start(
       watchAddresses(),
@@ -68,7 +70,7 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
     await Promise.race([names.promise, end.promise, elapse(NAMES_MS)]);
     if (!io.signal.aborted) {
       start(from(survey.conclude()));
-      start(sources.traffic, ticks());
+      start(sources.traffic.pipe(tap(stopRehearsal)), ticks());
       await Promise.race([traffic.promise, end.promise, elapse(OPEN_MS)]);
       io.stderr.write(`watching (${sources.description}); Ctrl-C ends\n`);
       if (request.durationNs === undefined) await end.promise;
@@ -78,6 +80,7 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
       if (left > 0) machine.push({ type: 'loss', loss: unseen(left, io.now()) });
     }
   } finally {
+    stopRehearsal();
     for (const subscription of running) subscription.unsubscribe();
   }
   shown.show(machine.finish());
