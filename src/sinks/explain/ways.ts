@@ -96,7 +96,7 @@ function way(
 }
 
 /** The engine and the evidence may hold different objects for one and the same end. */
-function sameEnd(a: WalkEnding, b: WalkEnding): boolean {
+export function sameEnd(a: WalkEnding, b: WalkEnding): boolean {
   return (
     a === b ||
     (a.kind === b.kind && a.ip === b.ip && a.port === b.port && a.path.join() === b.path.join())

@@ -70,7 +70,7 @@ function target({ ip, port }: { readonly ip?: string; readonly port?: number }):
   return port === undefined ? ip : formatEndpoint(ip, port);
 }
 
-export function endingTarget(ending: WalkEnding): string {
+export function endingTarget(ending: Pick<WalkEnding, 'ip' | 'port'>): string {
   return target(ending);
 }
 
