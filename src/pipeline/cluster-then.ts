@@ -33,29 +33,27 @@ export function clusterThen(
   };
 }
 
-/** How the endpoints of a connection's Service changed after `begin` and not after `end` (without: until now). */
+/** How the endpoints of a connection's Service changed after `begin` and not after `end`. */
 export function endpointChanges(
   cluster: ClusterState,
   attribution: Attribution,
   entries: readonly ServiceEntry[],
   begin: Nanos | undefined,
-  end: Nanos | undefined,
+  end: Nanos,
 ): readonly SeenChange[] {
   const name = serviceName(attribution, entries);
   if (name === undefined || begin === undefined) return [];
   const changes: SeenChange[] = [];
   let before = endpointsAt(cluster, attribution, name, begin);
-  for (const time of cluster.sliceChanges(name, begin, end ?? NO_END)) {
+  for (const time of cluster.sliceChanges(name, begin, end)) {
     const after = endpointsAt(cluster, attribution, name, time);
-    for (const what of differences(before, after)) changes.push({ time, kind: 'endpoints', what });
+    for (const said of differences(before, after))
+      changes.push({ time, kind: 'endpoints', ...said });
     before = after;
     if (changes.length >= MAX_CHANGES) break;
   }
   return changes;
 }
-
-/** Later than any moment that 64 bits of nanoseconds can tell. */
-const NO_END: Nanos = 1n << 64n;
 
 function serviceName(
   { service }: Attribution,
@@ -85,39 +83,68 @@ function endpointsAt(
   });
 }
 
-function differences(before: readonly ThenEndpoint[], after: readonly ThenEndpoint[]): string[] {
+type Difference = Pick<SeenChange, 'what' | 'endpoint'>;
+type Became = NonNullable<SeenChange['endpoint']>['became'];
+
+function differences(
+  before: readonly ThenEndpoint[],
+  after: readonly ThenEndpoint[],
+): readonly Difference[] {
   const [was, is] = [byAddress(before), byAddress(after)];
-  const said: string[] = [];
-  for (const [address, endpoint] of was) {
+  const said: Difference[] = [];
+  for (const [address, at] of was) {
     const now = is.get(address);
-    const name = nameOf(address, endpoint);
-    if (now === undefined) said.push(`${name} is no endpoint any more`);
-    else said.push(...conditions(name, endpoint, now));
+    if (now === undefined) said.push(difference(address, at, 'is no endpoint any more', 'removed'));
+    else said.push(...conditions(address, at, now));
   }
-  for (const [address, endpoint] of is) {
+  for (const [address, at] of is) {
     if (was.has(address)) continue;
-    const state = endpoint.ready ? '' : endpoint.terminating ? ', terminating' : ', not ready';
-    said.push(`${nameOf(address, endpoint)} is an endpoint now${state}`);
+    const { ready, terminating } = at.endpoint;
+    const state = ready ? '' : terminating ? ', terminating' : ', not ready';
+    said.push(difference(address, at, `is an endpoint now${state}`, 'added'));
   }
   return said;
 }
 
-function conditions(name: string, was: ThenEndpoint, is: ThenEndpoint): string[] {
-  const said: string[] = [];
-  if (is.terminating && !was.terminating) said.push(`${name} is terminating`);
-  if (was.ready && !is.ready && !is.terminating) said.push(`${name} is not ready any more`);
-  if (!was.ready && is.ready) said.push(`${name} is ready now`);
-  if (was.serving && !is.serving && is.terminating) said.push(`${name} does not serve any more`);
+function conditions(address: string, before: At, after: At): readonly Difference[] {
+  const said: Difference[] = [];
+  const say = (words: string, became: Became): void => {
+    said.push(difference(address, before, words, became));
+  };
+  const [was, is] = [before.endpoint, after.endpoint];
+  if (is.terminating && !was.terminating) say('is terminating', 'terminating');
+  if (was.ready && !is.ready && !is.terminating) say('is not ready any more', 'not-ready');
+  if (!was.ready && is.ready) say('is ready now', 'ready');
+  if (was.serving && !is.serving && is.terminating) say('does not serve any more', 'terminating');
   return said;
+}
+
+function difference(
+  address: string,
+  { ip, endpoint }: At,
+  words: string,
+  became: Became,
+): Difference {
+  const { port } = endpoint;
+  return {
+    what: `${nameOf(address, endpoint)} ${words}`,
+    ...(port !== undefined && { endpoint: { ip, port, became } }),
+  };
+}
+
+/** An endpoint at one of its addresses. */
+interface At {
+  readonly ip: string;
+  readonly endpoint: ThenEndpoint;
 }
 
 /** While an endpoint moves from one slice to another both may list it: then the one that is ready. */
-function byAddress(endpoints: readonly ThenEndpoint[]): Map<string, ThenEndpoint> {
-  const all = new Map<string, ThenEndpoint>();
+function byAddress(endpoints: readonly ThenEndpoint[]): Map<string, At> {
+  const all = new Map<string, At>();
   for (const endpoint of endpoints) {
     for (const ip of endpoint.addresses) {
       const address = formatEndpoint(ip, endpoint.port ?? 0);
-      if (all.get(address)?.ready !== true) all.set(address, endpoint);
+      if (all.get(address)?.endpoint.ready !== true) all.set(address, { ip, endpoint });
     }
   }
   return all;
