@@ -10,9 +10,11 @@ import type { Nanos } from '../../model/time.js';
 import { wallClock } from '../wall-clock.js';
 import { FRAME_HEADER_BYTES, type FromChild, type ToChild } from './cap-messages.js';
 import { SNAPLEN } from './filter.js';
-import type { CaptureOptions } from './ring.js';
+import { emptyFrame } from './frame-tap.js';
+import { type CaptureOptions, MAX_SNAPLEN } from './ring.js';
 
-export interface CapOptions extends Pick<CaptureOptions, 'tunnels' | 'onOpen'> {
+export interface CapOptions
+  extends Pick<CaptureOptions, 'tunnels' | 'onOpen' | 'tap' | 'snaplen' | 'everything'> {
   /** The child's script, where it does not lie beside this file in compiled form. */
   readonly child?: string;
   /** The first wait before a restart. */
@@ -87,6 +89,7 @@ class ChildKeeper {
   private readonly decoder = new FrameDecoder(this.rows);
   private readonly options: CapOptions;
   private readonly subscriber: Subscriber<InputEvent>;
+  private readonly tapped = emptyFrame();
   private child: ChildProcess | undefined;
   private timer: NodeJS.Timeout | undefined;
   private waitMs: number;
@@ -127,8 +130,9 @@ class ChildKeeper {
     child.on('close', (code, signal) => end(signal ?? `exit code ${code}`));
     const request: ToChild = {
       type: 'open',
-      filter: capFilter(this.options.tunnels === true),
-      snaplen: SNAPLEN,
+      // libpcap takes no filter for everything.
+      filter: this.options.everything === true ? '' : capFilter(this.options.tunnels === true),
+      snaplen: Math.min(MAX_SNAPLEN, Math.max(SNAPLEN, this.options.snaplen ?? 0)),
     };
     // A child that is gone already is told by its end.
     child.send(request, () => {});
@@ -233,7 +237,8 @@ class ChildKeeper {
 
   private frames(bytes: Uint8Array, count: number): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const rows = this.rows;
+    const { rows, tapped } = this;
+    const { tap } = this.options;
     rows.clear();
     let at = 0;
     for (let i = 0; i < count; i++) {
@@ -245,6 +250,18 @@ class ChildKeeper {
         rows.words[row + P_NSEC] = view.getUint32(at + 4, true);
         rows.words[row + P_RESOLUTION] = RESOLUTION_NS;
         rows.words[row + P_LATENESS] = LATENESS_NS;
+      }
+      if (tap !== undefined) {
+        tapped.seconds = view.getUint32(at, true);
+        tapped.nanoseconds = view.getUint32(at + 4, true);
+        tapped.linkType = LINK_SLL;
+        tapped.bytes = bytes;
+        tapped.from = at + FRAME_HEADER_BYTES;
+        tapped.captured = captured;
+        tapped.onWire = onWire;
+        tapped.words = rows.words;
+        tapped.row = row;
+        tap(tapped);
       }
       at += FRAME_HEADER_BYTES + ((captured + 3) & ~3);
     }

@@ -16,6 +16,8 @@ export interface FilterOptions {
    * traffic between Pods of different nodes, and what it carries is seen on the tunnel's own device.
    */
   readonly tunnels?: boolean;
+  /** true: every packet passes, whatever it is; only lo's second copies are left out. */
+  readonly everything?: boolean;
 }
 
 /**
@@ -108,83 +110,13 @@ export function captureFilter(options: FilterOptions): Uint32Array {
   put(LD_WORD_ABSOLUTE, SKF_AD_PKTTYPE);
   put(JUMP_EQUAL, PACKET_OUTGOING, 'drop');
 
-  // X is where the packet begins, A its EtherType.
-  label('ethernet');
-  for (let tags = 0; tags < 3; tags++) {
-    const at = ETHERNET_HEADER + tags * VLAN_TAG;
-    put(LDX_IMMEDIATE, at);
-    put(LD_HALF_ABSOLUTE, at - 2);
-    if (tags === 2) break;
-    jumpIfOneOf(VLAN_TYPES, `tag ${tags + 1}`);
-    put(JUMP, 0, 'type');
-    label(`tag ${tags + 1}`);
+  if (options.everything === true) {
+    label('ethernet');
+    label('bare');
+    put(JUMP, 0, 'pass');
+  } else {
+    chosen();
   }
-  put(JUMP, 0, 'type');
-
-  // tun, ipip, wireguard, ppp …: the kernel knows where the packet begins.
-  label('bare');
-  put(LDX_IMMEDIATE, SKF_NET_OFF);
-  put(LD_WORD_ABSOLUTE, SKF_AD_PROTOCOL);
-
-  label('type');
-  put(JUMP_EQUAL, ETHERTYPE_IPV4, 'ipv4');
-  put(JUMP_EQUAL, ETHERTYPE_IPV6, 'ipv6', 'drop');
-
-  // From here on X is where the transport header begins, A the protocol.
-  label('ipv4');
-  put(LD_HALF_INDIRECT, 6);
-  put(JUMP_ANY_BIT, 0x1fff, 'drop');
-  put(LD_BYTE_INDIRECT, 9);
-  put(STORE, 0);
-  put(LD_BYTE_INDIRECT, 0);
-  put(AND, 0x0f);
-  put(SHIFT_LEFT, 2);
-  put(ADD_X);
-  put(A_TO_X);
-  put(LD_MEMORY, 0);
-  put(JUMP_EQUAL, ICMP, 'icmp', 'transport');
-
-  label('ipv6');
-  put(LD_BYTE_INDIRECT, 6);
-  put(STORE, 0);
-  put(X_TO_A);
-  put(ADD, IPV6_HEADER);
-  put(A_TO_X);
-  put(LD_MEMORY, 0);
-  put(JUMP_EQUAL, ICMPV6, 'icmpv6');
-  jumpIfOneOf(IPV6_EXTENSIONS, 'pass');
-
-  label('transport');
-  put(JUMP_EQUAL, TCP, 'tcp');
-  put(JUMP_EQUAL, UDP, 'udp');
-  put(JUMP_EQUAL, SCTP, 'sctp', 'drop');
-
-  label('tcp');
-  put(LD_BYTE_INDIRECT, 13);
-  put(JUMP_ANY_BIT, TCP_SYN_FIN_RST, 'pass', 'drop');
-
-  label('udp');
-  if (options.tunnels !== true) {
-    for (const port of [0, 2]) {
-      put(LD_HALF_INDIRECT, port);
-      jumpIfOneOf(TUNNEL_PORTS, 'drop');
-    }
-  }
-  put(JUMP, 0, 'pass');
-
-  label('sctp');
-  put(LD_BYTE_INDIRECT, 12);
-  jumpIfOneOf(SCTP_CHUNKS, 'pass');
-  put(JUMP, 0, 'drop');
-
-  label('icmp');
-  put(LD_BYTE_INDIRECT, 0);
-  jumpIfOneOf(ICMP_ERRORS, 'pass');
-  put(JUMP, 0, 'drop');
-
-  label('icmpv6');
-  put(LD_BYTE_INDIRECT, 0);
-  put(JUMP_AT_LEAST, ICMPV6_FIRST_INFORMATIONAL, 'drop', 'pass');
 
   label('pass');
   put(RETURN, options.snaplen);
@@ -192,6 +124,86 @@ export function captureFilter(options: FilterOptions): Uint32Array {
   put(RETURN, 0);
 
   return assemble(code);
+
+  function chosen(): void {
+    // X is where the packet begins, A its EtherType.
+    label('ethernet');
+    for (let tags = 0; tags < 3; tags++) {
+      const at = ETHERNET_HEADER + tags * VLAN_TAG;
+      put(LDX_IMMEDIATE, at);
+      put(LD_HALF_ABSOLUTE, at - 2);
+      if (tags === 2) break;
+      jumpIfOneOf(VLAN_TYPES, `tag ${tags + 1}`);
+      put(JUMP, 0, 'type');
+      label(`tag ${tags + 1}`);
+    }
+    put(JUMP, 0, 'type');
+
+    // tun, ipip, wireguard, ppp …: the kernel knows where the packet begins.
+    label('bare');
+    put(LDX_IMMEDIATE, SKF_NET_OFF);
+    put(LD_WORD_ABSOLUTE, SKF_AD_PROTOCOL);
+
+    label('type');
+    put(JUMP_EQUAL, ETHERTYPE_IPV4, 'ipv4');
+    put(JUMP_EQUAL, ETHERTYPE_IPV6, 'ipv6', 'drop');
+
+    // From here on X is where the transport header begins, A the protocol.
+    label('ipv4');
+    put(LD_HALF_INDIRECT, 6);
+    put(JUMP_ANY_BIT, 0x1fff, 'drop');
+    put(LD_BYTE_INDIRECT, 9);
+    put(STORE, 0);
+    put(LD_BYTE_INDIRECT, 0);
+    put(AND, 0x0f);
+    put(SHIFT_LEFT, 2);
+    put(ADD_X);
+    put(A_TO_X);
+    put(LD_MEMORY, 0);
+    put(JUMP_EQUAL, ICMP, 'icmp', 'transport');
+
+    label('ipv6');
+    put(LD_BYTE_INDIRECT, 6);
+    put(STORE, 0);
+    put(X_TO_A);
+    put(ADD, IPV6_HEADER);
+    put(A_TO_X);
+    put(LD_MEMORY, 0);
+    put(JUMP_EQUAL, ICMPV6, 'icmpv6');
+    jumpIfOneOf(IPV6_EXTENSIONS, 'pass');
+
+    label('transport');
+    put(JUMP_EQUAL, TCP, 'tcp');
+    put(JUMP_EQUAL, UDP, 'udp');
+    put(JUMP_EQUAL, SCTP, 'sctp', 'drop');
+
+    label('tcp');
+    put(LD_BYTE_INDIRECT, 13);
+    put(JUMP_ANY_BIT, TCP_SYN_FIN_RST, 'pass', 'drop');
+
+    label('udp');
+    if (options.tunnels !== true) {
+      for (const port of [0, 2]) {
+        put(LD_HALF_INDIRECT, port);
+        jumpIfOneOf(TUNNEL_PORTS, 'drop');
+      }
+    }
+    put(JUMP, 0, 'pass');
+
+    label('sctp');
+    put(LD_BYTE_INDIRECT, 12);
+    jumpIfOneOf(SCTP_CHUNKS, 'pass');
+    put(JUMP, 0, 'drop');
+
+    label('icmp');
+    put(LD_BYTE_INDIRECT, 0);
+    jumpIfOneOf(ICMP_ERRORS, 'pass');
+    put(JUMP, 0, 'drop');
+
+    label('icmpv6');
+    put(LD_BYTE_INDIRECT, 0);
+    put(JUMP_AT_LEAST, ICMPV6_FIRST_INFORMATIONAL, 'drop', 'pass');
+  }
 }
 
 /** Replaces labels by distances: from the next instruction, as jumps count. */

@@ -35,6 +35,7 @@ import {
 import type { Backlog } from '../backlog.js';
 import { wallClock } from '../wall-clock.js';
 import { captureFilter, SNAPLEN } from './filter.js';
+import { emptyFrame, type FrameTap } from './frame-tap.js';
 
 export interface CaptureOptions {
   /** Gets the interfaces on which packets are seen. */
@@ -47,7 +48,16 @@ export interface CaptureOptions {
   readonly backlog?: Backlog;
   /** Called once, when from then on every packet is captured. */
   readonly onOpen?: () => void;
+  /** Hears every frame. */
+  readonly tap?: FrameTap;
+  /** Bytes to keep of a frame, if more than is needed to understand it: at most MAX_SNAPLEN. */
+  readonly snaplen?: number;
+  /** Every packet is captured, not only what the machine needs. */
+  readonly everything?: boolean;
 }
+
+/** A frame must fit into one of the ring's blocks. */
+export const MAX_SNAPLEN = 16_384;
 
 export interface RingSize {
   readonly blockBytes: number;
@@ -103,7 +113,11 @@ export function captureRing(
       return undefined;
     }
     const tunnels = options.tunnels === true;
-    const filter = captureFilter({ snaplen: SNAPLEN, tunnels });
+    const filter = captureFilter({
+      snaplen: Math.min(MAX_SNAPLEN, Math.max(SNAPLEN, options.snaplen ?? 0)),
+      tunnels,
+      everything: options.everything === true,
+    });
     let reader: BatchReader | undefined;
     let ring: PacketRing;
     try {
@@ -151,6 +165,7 @@ class BatchReader {
   /** Identifiers by kernel index: as asked within the last second, and as last known. */
   private readonly fresh = new Map<number, number>();
   private readonly known = new Map<number, number>();
+  private readonly tapped = emptyFrame();
   private drops = 0;
   private checkedMs = Date.now();
   private readonly ring: PacketRing;
@@ -169,6 +184,7 @@ class BatchReader {
       this.bytes = new Uint8Array(buffer);
     }
     const { header, bytes } = this;
+    const { tap } = this.options;
     const rows = this.rows;
     rows.clear();
     let at = 0;
@@ -176,6 +192,7 @@ class BatchReader {
       const captured = header[at + RING_CAPTURED] ?? 0;
       const row = this.frame(header, at, bytes, captured);
       if (row >= 0) this.complete(header, at, row);
+      if (tap !== undefined) this.tell(tap, header, at, captured, row);
       at += RING_HEADER_WORDS + ((captured + 3) >>> 2);
     }
     if (rows.length > 0) this.subscriber.next({ type: 'packets', rows });
@@ -211,6 +228,32 @@ class BatchReader {
     words[row + P_LATENESS] = 0;
     words[row + P_INTERFACE] = this.interfaceOf(header[at + RING_INTERFACE] ?? 0);
     words[row + P_DIRECTION] = DIRECTIONS[header[at + RING_PACKET_TYPE] ?? 0] ?? DIRECTION_UNKNOWN;
+  }
+
+  /** As `frame` understood it. */
+  private tell(
+    tap: FrameTap,
+    header: Uint32Array,
+    at: number,
+    captured: number,
+    row: number,
+  ): void {
+    const { tapped } = this;
+    const hardware = header[at + RING_HARDWARE];
+    const whole = hardware === ARPHRD_ETHER || hardware === ARPHRD_LOOPBACK;
+    const skip = whole ? 0 : Math.min(header[at + RING_NET_OFFSET] ?? 0, captured);
+    tapped.seconds = header[at + RING_SECONDS] ?? 0;
+    tapped.nanoseconds = header[at + RING_NANOSECONDS] ?? 0;
+    tapped.interface = this.interfaceOf(header[at + RING_INTERFACE] ?? 0);
+    tapped.packetType = header[at + RING_PACKET_TYPE] ?? -1;
+    tapped.linkType = whole ? LINK_ETHERNET : LINK_RAW;
+    tapped.bytes = this.bytes;
+    tapped.from = (at + RING_HEADER_WORDS) * 4 + skip;
+    tapped.captured = captured - skip;
+    tapped.onWire = (header[at + RING_ON_WIRE] ?? 0) - skip;
+    tapped.words = this.rows.words;
+    tapped.row = row;
+    tap(tapped);
   }
 
   private interfaceOf(index: number): number {
