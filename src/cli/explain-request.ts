@@ -1,6 +1,7 @@
 import { canonicalAddress } from '../model/address.js';
 import { UsageError } from '../model/problem.js';
 import type { OffsetAt } from '../model/time.js';
+import type { ClientSelector, Selector, ToSelector } from '../pipeline/selector.js';
 import type { LiveRequest, ReplayInput } from './commands.js';
 import type { Io } from './io.js';
 import {
@@ -31,26 +32,6 @@ export interface ExplainFlags extends Omit<LiveFlags, 'count'> {
   readonly tz?: string | undefined;
   readonly write?: string | undefined;
 }
-
-/** Which connection is meant. What is absent may be anything. */
-export interface Selector {
-  /** Sixteen hexadecimal digits. */
-  readonly id?: string;
-  readonly client?: ClientSelector;
-  readonly to?: ToSelector;
-  /** Of those that match, in order of time, from 1. */
-  readonly nth?: number;
-  /** As it was typed. */
-  readonly text: string;
-}
-
-export type ClientSelector =
-  | { readonly ip: string; readonly port?: number }
-  | { readonly namespace: string; readonly name: string };
-
-export type ToSelector =
-  | { readonly ip: string; readonly port: number }
-  | { readonly namespace: string; readonly name: string };
 
 /** A hypothetical packet, as it was typed. */
 export interface WhatIfQuestion {

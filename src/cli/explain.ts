@@ -1,16 +1,31 @@
-import { UsageError } from '../model/problem.js';
+import { explainCase } from '../explain/explain.js';
+import { EXIT } from './exit.js';
+import { showExplanation } from './explain-output.js';
 import type { ExplainRequest } from './explain-request.js';
 import type { Io } from './io.js';
 
 /** `whichpod explain`. */
 export async function run(request: ExplainRequest, io: Io): Promise<number> {
-  const { question } = request;
+  const { question, inputs, output } = request;
   switch (question.kind) {
     case 'what-if':
       return (await import('./what-if.js')).whatIf(question, request, io);
     case 'why-not':
       return (await import('./what-if.js')).whyNot(question, request, io);
-    case 'connection':
-      throw new UsageError('explain is not there yet');
+    case 'connection': {
+      const { selector, next } = question;
+      const found =
+        inputs.length > 0
+          ? await (await import('./explain-recorded.js')).recordedCase(selector, request, io)
+          : await (await import('./explain-live.js')).liveCase(selector, next, request, io);
+      // Interrupted, or nothing came in the time that there was.
+      if (found === undefined) return io.signal.aborted ? EXIT.interrupted : EXIT.found;
+      await showExplanation(
+        explainCase(found, (_, packet) => ({ packet, endings: [], remarks: [] })),
+        output,
+        io,
+      );
+      return EXIT.done;
+    }
   }
 }

@@ -81,14 +81,15 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   return shown.end();
 }
 
-function describe(file: string, problem: Problem): string {
+/** What is wrong with a file, in one line. */
+export function describe(file: string, problem: Problem): string {
   const where = describeWhere(problem.where);
   const lost = problem.lost === undefined ? '' : ` [${problem.lost} lost]`;
   return `${file}: ${problem.message}${where === '' ? '' : ` (${where})`}${lost}; ${problem.advice}`;
 }
 
 /** Files of a folder that say nothing are named in one line; those that the user named get a line each. */
-function skippedLines(skipped: readonly Skipped[]): string {
+export function skippedLines(skipped: readonly Skipped[]): string {
   const lines = skipped
     .filter(({ named, kind }) => named || kind === 'unsupported' || kind === 'no-time')
     .map(({ file, reason }) => `${file}: ${reason}\n`);

@@ -1,6 +1,7 @@
 import type { ClusterState } from '../correlate/cluster-state.js';
+import type { Route } from '../decode/net/ip-routes.js';
 import type { Attribution } from '../model/attribution.js';
-import type { Case, SeenChange, SeenEntry, SeenPacket } from '../model/case.js';
+import type { Case, EarlierConnection, SeenChange, SeenEntry, SeenPacket } from '../model/case.js';
 import {
   C_BITS,
   C_EVENT,
@@ -42,6 +43,7 @@ import type { NodeFacts } from '../model/walk.js';
 import { clusterThen, endpointChanges } from './cluster-then.js';
 import { ConnectionTuples } from './connection-tuples.js';
 import { EndsKept } from './ends-kept.js';
+import { interfaceOf } from './node-facts.js';
 import { entriesFor, RulesInForce } from './rules-in-force.js';
 import { seenEntry } from './seen-entry.js';
 import { seenPacket } from './seen-packet.js';
@@ -56,6 +58,10 @@ const AFTER_NS = 135n * BigInt(NANOS_PER_SECOND);
 const DATAGRAM_AFTER_NS = 1_000_000n;
 /** A SYN and its translated copy pass within this time. */
 const PAIR_NS = BigInt(NANOS_PER_SECOND);
+/** Later than any moment that 64 bits of nanoseconds can tell. */
+const NO_END: Nanos = 1n << 64n;
+/** Rules follow the cluster within seconds (kube-proxy's minSyncPeriod); a minute shows whether they did. */
+const EARLIER_NS = 60n * BigInt(NANOS_PER_SECOND);
 /** More nobody reads: what began it and how it ended is kept. */
 const PACKETS_AT_EACH_END = 1_000;
 const ENTRIES_AT_EACH_END = 250;
@@ -70,6 +76,8 @@ export interface CaseSetting {
   readonly notices: readonly Notice[];
   readonly losses: readonly Loss[];
   readonly node: NodeFacts & { readonly name?: string };
+  readonly earlier: readonly EarlierConnection[];
+  readonly routes?: readonly Route[];
 }
 
 interface Kept<T> {
@@ -146,7 +154,7 @@ export class CaseGatherer {
   }
 
   /** Everything, when all input was taken. */
-  result({ notices, losses, node }: CaseSetting): Case {
+  result({ notices, losses, node, earlier, routes = [] }: CaseSetting): Case {
     const { attribution, closed } = this.of;
     const { cluster, begin } = this;
     const packets = this.packetsSeen();
@@ -162,9 +170,12 @@ export class CaseGatherer {
       packets,
       conntrack,
       changes: [
-        ...this.rules.changes(end),
-        ...endpointChanges(cluster, attribution, entries, begin, end),
+        ...this.rules.changes(begin, end ?? NO_END),
+        ...endpointChanges(cluster, attribution, entries, begin, end ?? NO_END),
       ].sort(byTime),
+      earlierChanges: this.earlierChanges(entries),
+      earlier,
+      ...podInterfaces(attribution, routes),
       notices: [...notices, ...leftOutNotice(leftOut, attribution)],
       losses: losses.filter((loss) => touches(loss, begin, end)),
       rules: this.rules.sets,
@@ -179,6 +190,17 @@ export class CaseGatherer {
         interfaces: [...new Set(interfaces)].sort(),
       },
     };
+  }
+
+  private earlierChanges(entries: readonly ServiceEntry[]): readonly SeenChange[] {
+    const { begin, cluster } = this;
+    if (begin === undefined) return [];
+    const from = begin - EARLIER_NS;
+    const { attribution } = this.of;
+    return [
+      ...this.rules.changes(from, begin),
+      ...endpointChanges(cluster, attribution, entries, from, begin),
+    ].sort(byTime);
   }
 
   private get addressSet(): ReadonlySet<string> | undefined {
@@ -420,4 +442,20 @@ function leftOutNotice(count: number, { connection }: Attribution): readonly Not
   if (count === 0) return [];
   const detail = `of this connection's packets and conntrack entries ${count} are not shown: the first and the last ${PACKETS_AT_EACH_END} and ${ENTRIES_AT_EACH_END} are`;
   return [{ code: 'evidence-left-out', connection, detail }];
+}
+
+/** Where routes of their own tell them. */
+function podInterfaces(
+  { client, backend }: Attribution,
+  routes: readonly Route[],
+): Pick<Case, 'podInterfaces'> {
+  const ofClient = interfaceOf(routes, client.ip);
+  const ofBackend = backend === undefined ? undefined : interfaceOf(routes, backend.ip);
+  if (ofClient === undefined && ofBackend === undefined) return {};
+  return {
+    podInterfaces: {
+      ...(ofClient !== undefined && { client: ofClient }),
+      ...(ofBackend !== undefined && { backend: ofBackend }),
+    },
+  };
 }

@@ -1,6 +1,6 @@
 import { formatEndpoint } from '../model/address.js';
 import type { Attribution } from '../model/attribution.js';
-import type { SeenChange } from '../model/case.js';
+import type { End, SeenChange } from '../model/case.js';
 import type { InputEvent } from '../model/event.js';
 import { protocolNumber } from '../model/packet.js';
 import type { RuleSet } from '../model/ruleset.js';
@@ -20,7 +20,7 @@ export class RulesInForce {
   private readonly begin: Nanos | undefined;
   private readonly family: 4 | 6;
   /** By kind and back end. */
-  private readonly then = new Map<string, RulesEvent>();
+  private readonly atBegin = new Map<string, RulesEvent>();
   private readonly now = new Map<string, RulesEvent>();
   private readonly changed: SeenChange[] = [];
 
@@ -38,16 +38,17 @@ export class RulesInForce {
     const isLater = this.begin !== undefined && time !== undefined && time > this.begin;
     const before = this.now.get(key);
     this.now.set(key, event);
-    if (!isLater) {
-      this.then.set(key, event);
-      return;
-    }
     // Nothing else is known of the rules at its beginning; or only names have been learnt.
-    if (!this.then.has(key)) this.then.set(key, event);
-    else if (event.again === true && this.then.get(key)?.rules === rules) this.then.set(key, event);
-    if (before === undefined || event.again === true || this.changed.length >= MAX_CHANGES) return;
-    const what = difference(this.own(before), this.own(event));
-    if (what !== undefined) this.changed.push({ time, kind: 'rules', what });
+    const known = this.atBegin.get(key);
+    if (!isLater || known === undefined || (event.again === true && known.rules === rules)) {
+      this.atBegin.set(key, event);
+    }
+    if (before === undefined || event.again === true || time === undefined) return;
+    for (const said of differences(this.own(before), this.own(event))) {
+      this.changed.push({ time, kind: 'rules', ...said });
+    }
+    // Those before its beginning may be many, and only the last of them count.
+    if (this.changed.length > MAX_CHANGES) this.changed.splice(0, MAX_CHANGES / 2);
   }
 
   get sets(): readonly RuleSet[] {
@@ -58,14 +59,14 @@ export class RulesInForce {
     return this.inOrder.flatMap(({ services }) => services);
   }
 
-  /** Until `end`; all without. */
-  changes(end: Nanos | undefined): readonly SeenChange[] {
-    return this.changed.filter(({ time }) => end === undefined || time <= end);
+  /** After `from` and not after `to`. */
+  changes(from: Nanos | undefined, to: Nanos): readonly SeenChange[] {
+    return this.changed.filter(({ time }) => (from === undefined || time > from) && time <= to);
   }
 
   /** In an order of their own, whichever were read first. */
   private get inOrder(): readonly RulesEvent[] {
-    return [...this.then].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, event]) => event);
+    return [...this.atBegin].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, event]) => event);
   }
 
   private own({ services }: RulesEvent): readonly ServiceEntry[] {
@@ -95,45 +96,49 @@ function isLoopback(ip: string): boolean {
   return ip.startsWith('127.') || ip === '::1';
 }
 
-/** What two rule sets say differently of one Service's address; `undefined` if nothing. */
-function difference(
+type Difference = Pick<SeenChange, 'what' | 'endpoint'>;
+
+/** What two rule sets say differently of one Service's address. */
+function differences(
   before: readonly ServiceEntry[],
   after: readonly ServiceEntry[],
-): string | undefined {
+): readonly Difference[] {
   const [was, is] = [endpointsOf(before), endpointsOf(after)];
-  const added = [...is].filter((one) => !was.has(one));
-  const removed = [...was].filter((one) => !is.has(one));
-  const parts = [
-    ...(before.length === 0 && after.length > 0 ? ['the rules have its address now'] : []),
-    ...(before.length > 0 && after.length === 0
-      ? ['the rules do not have its address any more']
-      : []),
-    ...(removed.length > 0 ? [`the rules do not lead to ${listed(removed)} any more`] : []),
-    ...(added.length > 0 ? [`the rules lead to ${listed(added)} now`] : []),
-    ...refusals(before, after),
-  ];
-  return parts.length === 0 ? undefined : parts.join('; ');
+  const said: Difference[] = [];
+  if (before.length === 0 && after.length > 0) {
+    said.push({ what: 'the rules have its address now' });
+  }
+  if (before.length > 0 && after.length === 0) {
+    said.push({ what: 'the rules do not have its address any more' });
+  }
+  for (const [name, end] of was) {
+    if (is.has(name)) continue;
+    const what = `the rules do not lead to ${name} any more`;
+    said.push({ what, endpoint: { ...end, became: 'removed' } });
+  }
+  for (const [name, end] of is) {
+    if (was.has(name)) continue;
+    said.push({ what: `the rules lead to ${name} now`, endpoint: { ...end, became: 'added' } });
+  }
+  return [...said, ...refusals(before, after)];
 }
 
-function refusals(before: readonly ServiceEntry[], after: readonly ServiceEntry[]): string[] {
+function refusals(
+  before: readonly ServiceEntry[],
+  after: readonly ServiceEntry[],
+): readonly Difference[] {
   const refusal = (all: readonly ServiceEntry[]): string | undefined =>
     all.find(({ action }) => action !== 'dnat')?.action;
   const [was, is] = [refusal(before), refusal(after)];
   if (was === is || before.length === 0 || after.length === 0) return [];
-  if (is === undefined) return [`the rules do not ${was} any more`];
-  return [`the rules ${is} now`];
+  const what = is === undefined ? `the rules do not ${was} it any more` : `the rules ${is} it now`;
+  return [{ what }];
 }
 
-function endpointsOf(entries: readonly ServiceEntry[]): Set<string> {
-  return new Set(
-    entries.flatMap(({ routes }) => routes.map(({ ip, port }) => formatEndpoint(ip, port))),
-  );
-}
-
-/** More names do not make it clearer. */
-const MAX_NAMED = 5;
-
-function listed(names: readonly string[]): string {
-  const shown = [...names].sort().slice(0, MAX_NAMED).join(', ');
-  return names.length > MAX_NAMED ? `${shown} and ${names.length - MAX_NAMED} more` : shown;
+function endpointsOf(entries: readonly ServiceEntry[]): Map<string, End> {
+  const all = new Map<string, End>();
+  for (const { routes } of entries) {
+    for (const { ip, port } of routes) all.set(formatEndpoint(ip, port), { ip, port });
+  }
+  return all;
 }

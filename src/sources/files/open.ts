@@ -1,6 +1,7 @@
 import { readClusterDocument } from '../../decode/cluster/documents.js';
 import { WatchLogReader } from '../../decode/cluster/watch-log.js';
 import { readIpJson } from '../../decode/net/ip-json.js';
+import { type Route, readIpRoutes } from '../../decode/net/ip-routes.js';
 import { type CountedRules, endpointCounters } from '../../decode/rules/endpoint-counters.js';
 import { IptablesSaveReader } from '../../decode/rules/iptables-save.js';
 import { readNftJson } from '../../decode/rules/nft-json.js';
@@ -93,6 +94,8 @@ export interface ReplayInputs {
   readonly hasConntrack: boolean;
   /** The nodes that captures and conntrack are from; `''` stands for those of which no node is known. */
   readonly nodes: readonly string[];
+  /** Routing tables by node; `''` stands for the one of which no node is known. */
+  readonly routes: ReadonlyMap<string, readonly Route[]>;
   /** What each dump of iptables' rules counted, also of those that say nothing else that is new. */
   readonly countedRules: readonly CountedRules[];
   /** Sizes of the files that are read as streams; 0 for pipes. */
@@ -124,7 +127,7 @@ export async function openInputs(
     const head = await bytes.head();
     const kind = recognise(head.bytes);
     // Of a folder's net/ nothing else is of use yet.
-    if (file.context && kind !== 'ip-json') continue;
+    if (file.context && kind !== 'ip-json' && kind !== 'ip-routes') continue;
     if (options.kinds !== undefined && !options.kinds.has(kind)) continue;
     if (head.problem !== undefined && (kind === 'empty' || kind === 'unknown')) {
       throw unusable(file.name, head.problem);
@@ -168,6 +171,7 @@ class Opening {
     this.recogniseNodes(told, cluster);
     const addresses = this.addressEvents(told);
     const rules = await this.readRules();
+    const routes = await this.readRoutes();
     await this.openStreams();
     if (this.firstTime === undefined) await this.searchFirstTime();
     const { firstTime, skipped, streams, totalBytes, counts, countedRules } = this;
@@ -182,6 +186,7 @@ class Opening {
       hasConntrack: this.of('conntrack-xml', 'conntrack-text').length > 0,
       ...(this.lastRules === undefined ? {} : { lastRules: this.lastRules }),
       nodes: this.nodes,
+      routes,
       countedRules,
       totalBytes,
       counts,
@@ -248,6 +253,21 @@ class Opening {
       told.push({ file, addresses, names });
     }
     return told;
+  }
+
+  /** Routes of both families, which stand in files of their own. */
+  private async readRoutes(): Promise<ReadonlyMap<string, readonly Route[]>> {
+    const byNode = new Map<string, Route[]>();
+    for (const source of this.of('ip-routes')) {
+      const { file } = source;
+      const { routes, problems } = readIpRoutes(await this.whole(source));
+      const fatal = problems.find((problem) => problem.fatal);
+      if (fatal !== undefined && file.named) throw unusable(file.name, fatal);
+      this.tell(file, problems, undefined);
+      const node = file.node ?? '';
+      byNode.set(node, [...(byNode.get(node) ?? []), ...routes]);
+    }
+    return byNode;
   }
 
   /**

@@ -2,6 +2,7 @@ import { isCapture } from '../../decode/capture/reader.js';
 import { recogniseCluster } from '../../decode/cluster/recognise.js';
 import { conntrackKind } from '../../decode/conntrack/recognise.js';
 import { isIpJson } from '../../decode/net/ip-json.js';
+import { isIpRoutes } from '../../decode/net/ip-routes.js';
 import { isIptablesSave } from '../../decode/rules/iptables-save.js';
 
 /** What an input is. */
@@ -14,6 +15,7 @@ export type InputKind =
   | 'cluster-document'
   | 'cluster-watch'
   | 'ip-json'
+  | 'ip-routes'
   | 'empty'
   | 'unknown';
 
@@ -28,6 +30,7 @@ export function recognise(first: Uint8Array): InputKind {
   const conntrack = conntrackKind(first);
   if (conntrack !== undefined) return conntrack === 'xml' ? 'conntrack-xml' : 'conntrack-text';
   if (isIpJson(first)) return 'ip-json';
+  if (isIpRoutes(first)) return 'ip-routes';
   if (NFT_JSON.test(new TextDecoder().decode(first.subarray(0, 256)))) return 'nft-json';
   const cluster = recogniseCluster(first);
   if (cluster !== undefined) return cluster === 'watch' ? 'cluster-watch' : 'cluster-document';
