@@ -114,6 +114,14 @@ export class ClusterBook {
     return this.nodes.get(name);
   }
 
+  /** The node of which these are the addresses; `undefined` if that does not tell one. */
+  nodeWith(addresses: ReadonlySet<string>): string | undefined {
+    const found = [...this.nodes.values()].filter((node) =>
+      node.addresses.some((ip) => addresses.has(ip)),
+    );
+    return found.length === 1 ? found[0]?.name : undefined;
+  }
+
   private all(kind: ClusterRecord['kind']): Iterable<ClusterRecord> {
     switch (kind) {
       case 'service':
