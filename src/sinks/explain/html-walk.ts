@@ -53,11 +53,7 @@ export function walkList(walk: ExplainedWalk): string {
   return parts.join('\n');
 }
 
-function itemLine(
-  item: Exclude<WalkItem, { is: 'hook' | 'ways' }>,
-  walk: ExplainedWalk,
-  several: boolean,
-): string {
+function itemLine(item: WalkItem, walk: ExplainedWalk, several: boolean): string {
   switch (item.is) {
     case 'chain': {
       const backend =
@@ -71,6 +67,10 @@ function itemLine(
       return passedLines(item.rules, item.why);
     case 'end':
       return several ? endLine(item.ending, item.depth, walk) : '';
+    case 'hook':
+    case 'ways':
+      // Headings between the lists.
+      return '';
   }
 }
 

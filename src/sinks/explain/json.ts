@@ -15,6 +15,9 @@ import { quote } from '../lines.js';
 import { shareValue } from './share.js';
 import { sameEnd } from './ways.js';
 
+/** Endings whose steps are listed beside those of the one that was taken: a Service of 1,000 endpoints has millions. */
+const MAX_WALKED = 64;
+
 /** JSON values; a member that is `undefined` is left out. */
 type Json =
   | string
@@ -170,8 +173,10 @@ const interfaces = (it: Attribution['interfaces']): Json =>
 function walkOf(walk: ExplainedWalk): Json {
   const { possible, taken, knownBy, pods } = walk;
   const rules = new RuleList();
-  const endings = possible.endings.map((ending) => endingOf(ending, rules, pods));
   const at = taken === undefined ? -1 : possible.endings.findIndex((it) => sameEnd(it, taken));
+  const endings = possible.endings.map((ending, i) =>
+    endingOf(ending, i < MAX_WALKED || i === at ? rules : undefined, pods, rules),
+  );
   return {
     packet: packetOf(possible),
     endings,
@@ -214,7 +219,13 @@ function fromOf({ from }: FirstPacket): Json {
   return from.kind === 'node' ? { kind: 'node' } : { kind: 'interface', name: known(from.name) };
 }
 
-function endingOf(ending: WalkEnding, rules: RuleList, pods: ExplainedWalk['pods']): Json {
+/** `walked`: where its steps are listed; absent: they are left out. */
+function endingOf(
+  ending: WalkEnding,
+  walked: RuleList | undefined,
+  pods: ExplainedWalk['pods'],
+  rules: RuleList,
+): Json {
   const pod = ending.ip === undefined ? undefined : pods?.get(ending.ip);
   return {
     kind: ending.kind,
@@ -228,7 +239,7 @@ function endingOf(ending: WalkEnding, rules: RuleList, pods: ExplainedWalk['pods
     affinity: ending.affinity,
     decidedBy: ending.decidedBy && rules.number(ending.decidedBy),
     assuming: ending.assuming,
-    steps: ending.steps.map((step) => rules.number(step)),
+    steps: walked && ending.steps.map((step) => walked.number(step)),
   };
 }
 
