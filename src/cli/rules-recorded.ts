@@ -106,7 +106,11 @@ export function isSameSeries(
 }
 
 /** Runs the machine over everything, as a replay does, and counts what it attributes. */
-export async function auditRecorded(request: RulesRequest, io: Io): Promise<readonly Audit[]> {
+export async function auditRecorded(
+  request: RulesRequest,
+  io: Io,
+  book: RuleBook,
+): Promise<readonly Audit[]> {
   const interfaces = new Interfaces();
   const inputs = await open(request, io, {}, true, interfaces);
   const onlyNode = inputs.nodes.length === 1 ? inputs.nodes[0] : undefined;
@@ -119,7 +123,7 @@ export async function auditRecorded(request: RulesRequest, io: Io): Promise<read
     packetsOnly: !inputs.hasConntrack && inputs.nodes.length === 1,
     ...(node !== undefined && { node }),
   });
-  const audit = new ConnectionAudit(node);
+  const audit = new ConnectionAudit(node, (ip) => book.cluster.podAt(ip));
   const survey = new RuleSurvey();
   survey.prepare(inputs.prelude);
   const push = (events: readonly InputEvent[]): void => {

@@ -49,7 +49,7 @@ async function recorded(request: RulesRequest, io: Io, page: Page): Promise<numb
   if (request.audit) {
     audit =
       over === 'connections'
-        ? (await auditRecorded(request, io)).filter((one) => isWanted(request, one))
+        ? (await auditRecorded(request, io, book)).filter((one) => isWanted(request, one))
         : auditCounters(overview, book.held, firstCounters(found, overview));
   }
   return await page.show(overview, driftOf(request, book, node), audit);

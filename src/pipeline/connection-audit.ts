@@ -59,12 +59,14 @@ interface Balancer {
  */
 export class ConnectionAudit {
   private readonly node: string | undefined;
+  private readonly podAt: (ip: string) => PodRef | undefined;
   private readonly eras = new Map<string, Era[]>();
   private readonly balancers = new Map<string, Balancer>();
 
-  /** `node`: the one that it is all about, if it is one. */
-  constructor(node: string | undefined) {
+  /** `node`: the one that it is all about, if it is one. `podAt` names endpoints that nobody was sent to. */
+  constructor(node: string | undefined, podAt: (ip: string) => PodRef | undefined) {
     this.node = node;
+    this.podAt = podAt;
   }
 
   /** Takes rules in, as the machine is given them. */
@@ -96,7 +98,7 @@ export class ConnectionAudit {
     return conclude(
       keys.flatMap((key) => {
         const balancer = this.balancers.get(key);
-        return balancer === undefined ? [] : [auditOf(balancer)];
+        return balancer === undefined ? [] : [auditOf(balancer, this.podAt)];
       }),
     );
   }
@@ -194,7 +196,7 @@ function chancesOf({ time, routes }: Era, chain: string): Chances {
   return { time, endpoints, affinity, signature };
 }
 
-function auditOf(balancer: Balancer): Audit {
+function auditOf(balancer: Balancer, podAt: (ip: string) => PodRef | undefined): Audit {
   const { service, protocol, node, chain, strata, pods, traffic } = balancer;
   const all = [...strata.values()];
   const tested = testStrata(
@@ -210,7 +212,7 @@ function auditOf(balancer: Balancer): Audit {
     const count = [...observed.values()].reduce((n, one) => n + one, 0);
     for (const [key, { ip, port, probability }] of chances.endpoints) {
       const known = endpoints.get(key);
-      const pod = pods.get(key);
+      const pod = pods.get(key) ?? podAt(ip);
       const carried = traffic.get(key);
       endpoints.set(key, {
         ip,

@@ -5,6 +5,8 @@ import { counterKey, type Snapshot, wentOn } from './rule-moves.js';
 
 /** Below so many expected in a cell the chi-squared distribution is no good approximation (Cochran's rule). */
 const MIN_EXPECTED = 5;
+/** iptables' fourth of four is a little less than 1/4; nobody wants to read 21 for it. */
+const ROUNDING = 1e-6;
 /** How often chance alone may call anything skewed at all, whatever the number of balancers that are tested. */
 const FALSE_ALARMS = 0.01;
 
@@ -32,7 +34,7 @@ export function testStrata(strata: readonly Stratum[]): Tested {
     if (cells.length < 2) continue;
     isChoice = true;
     const least = Math.min(...cells.map(({ probability }) => probability));
-    needed = Math.max(needed, least > 0 ? Math.ceil(MIN_EXPECTED / least) : 0);
+    needed = Math.max(needed, least > 0 ? Math.ceil(MIN_EXPECTED / least - ROUNDING) : 0);
     const pooled = pool(cells.map((cell) => ({ ...cell, expected: count * cell.probability })));
     if (pooled.length < 2) continue;
     compared += pooled.length;

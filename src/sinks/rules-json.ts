@@ -25,7 +25,7 @@ export function* rulesJson(overview: RuleOverview, found: RulesFindings): Genera
     ...rest,
     ...(time !== undefined && { time: formatNanos(time) }),
   }));
-  yield `{"schema":${quote(SCHEMA)},"type":"rules","read":${json(read)},"services":[`;
+  yield `{"schema":${quote(SCHEMA)},"type":"rules","cluster":${overview.hasCluster},"read":${json(read)},"services":[`;
   let comma = '\n';
   for (const service of overview.services) {
     yield `${comma}${json(serviceJson(service))}`;

@@ -41,7 +41,7 @@ export function* auditReport(
   const paint = pc.createColors(colors);
   const order = ['skewed', 'even', 'too few', 'no choice'];
   const shown = audits
-    .filter(({ verdict }) => verdict !== 'no choice')
+    .filter(({ verdict, total }) => verdict !== 'no choice' && total > 0)
     .sort((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict));
   const common = commonRemarks(shown);
   const width = columns !== undefined && columns < NARROW ? NARROW_NAME : MAX_NAME;
@@ -74,7 +74,6 @@ function* auditOne(
   if (verdict === 'too few') {
     const enough = needed === undefined ? '' : `; some ${humanCount(needed)} would do`;
     yield `  ${plural(total, 'connection')}: too few to tell chance from bias${enough}\n`;
-    if (total === 0) return;
   } else if (test !== undefined) {
     const pooled =
       test.cells < endpoints.length ? `, ${test.cells} groups of endpoints compared` : '';
@@ -107,11 +106,23 @@ function commonRemarks(audits: readonly Audit[]): ReadonlySet<string> {
 }
 
 function sumOf(audits: readonly Audit[]): string {
+  const quiet = audits.filter(
+    ({ verdict, total }) => verdict !== 'no choice' && total === 0,
+  ).length;
   const of = (verdict: Audit['verdict']): number =>
-    audits.filter((audit) => audit.verdict === verdict).length;
-  if (audits.length === 0)
+    audits.filter((audit) => audit.verdict === verdict && audit.total > 0).length;
+  const one = audits.filter(({ verdict }) => verdict === 'no choice').length;
+  if (audits.length === 0) {
     return 'nothing to audit: no counters, and no connections that were balanced';
-  return `${of('skewed')} skewed, ${of('even')} even, ${of('too few')} with too few connections to tell, ${of('no choice')} with one endpoint`;
+  }
+  const parts = [
+    `${of('skewed')} skewed`,
+    `${of('even')} even`,
+    ...(of('too few') > 0 ? [`${of('too few')} with too few connections to tell`] : []),
+    ...(quiet > 0 ? [`${quiet} without any`] : []),
+    ...(one > 0 ? [`${one} with one endpoint`] : []),
+  ];
+  return parts.join(', ');
 }
 
 function pWord(p: number): string {

@@ -7,7 +7,7 @@ import type {
   WayTo,
   WayView,
 } from '../model/rule-view.js';
-import { escapeText, shorten } from './escape.js';
+import { displayWidth, escapeText, shorten } from './escape.js';
 import { endpointColumns, RuleLayout } from './rules-columns.js';
 import {
   addressWord,
@@ -125,14 +125,12 @@ class Tree {
     const refused = refusedWord(way);
     const [only, ...others] = way.leads;
     const isPlain = only !== undefined && others.length === 0 && only.clients === undefined;
-    const here = isPlain ? this.lead(view, only) : '';
-    const first = [`${begin}${place}`.trimEnd(), ...(here === '' ? [] : [here])].join('  ');
-    const lines = [this.fit(first)];
+    const first = `${begin}${place}`.trimEnd();
+    const lines = [this.fit(isPlain ? this.lead(view, only, first) : first)];
     if (!isPlain) {
       for (const lead of way.leads) {
-        const who = clientsWord(lead.clients) || 'from everyone';
-        const to = this.lead(view, lead);
-        lines.push(this.fit(`${then}    ${who}${to === '' ? '' : `  ${to}`}`));
+        const who = clientsWord(lead.clients) || (others.length > 0 ? 'from everyone else' : '');
+        lines.push(this.fit(this.lead(view, lead, `${then}    ${who}`)));
       }
     }
     if (refused === '') return lines.map((line) => `${line}\n`);
@@ -145,12 +143,16 @@ class Tree {
     return [...lines.map((line) => `${line}\n`), `${then}    ${said}\n`];
   }
 
-  /** The chains of a way that its Service's other ways need not have. */
-  private lead(view: ServiceView, { chains, balancer }: WayTo): string {
+  /** The chains of a way that its Service's other ways need not have; where they do not fit only the last. */
+  private lead(view: ServiceView, { chains, balancer }: WayTo, before: string): string {
     const own = chains.filter((chain) => !COMMON.test(chain));
+    const names = new Set(view.balancers.map(({ chain }) => chain));
     const target = view.balancers[balancer]?.chain;
-    const names = view.balancers.length > 1 && target !== undefined ? [...own, target] : own;
-    return names.length === 0 ? '' : `> ${escapeText(names.join(' > '))}`;
+    const all = names.size > 1 && target !== undefined ? [...own, target] : own;
+    if (all.length === 0) return before;
+    const full = `${before}  > ${escapeText(all.join(' > '))}`;
+    const isShort = displayWidth(full) <= this.width || all.length === 1;
+    return isShort ? full : `${before}  … > ${escapeText(all.at(-1) ?? '')}`;
   }
 
   private balancer(
