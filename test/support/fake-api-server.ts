@@ -48,6 +48,8 @@ const LIST_KINDS: Readonly<Record<Resource, string>> = {
 
 const PATH = /^\/(?:api\/v1|apis\/discovery\.k8s\.io\/v1)\/(pods|services|endpointslices|nodes)$/;
 
+const REVIEW = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+
 /**
  * As much of an API server as a reflector meets: lists in pages, watches from a resource version with
  * bookmarks, and everything that goes wrong on the way. What is asked for otherwise is answered with
@@ -57,6 +59,10 @@ export class FakeApiServer {
   readonly requests = new EventLog<SeenRequest>();
   /** If set, requests need this Authorization header. */
   token: string | undefined;
+  /** What a SelfSubjectAccessReview refuses: `watch pods`. It does not keep requests from being answered. */
+  readonly denied = new Set<string>();
+  /** Reviews are answered with 404, as by a server without them. */
+  reviewsNothing = false;
   private readonly server: Server;
   private readonly secure: boolean;
   private readonly objects = new Map<Resource, Map<string, ApiObject>>();
@@ -174,6 +180,10 @@ export class FakeApiServer {
 
   private answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', 'http://fake');
+    if (url.pathname === REVIEW && request.method === 'POST' && !this.reviewsNothing) {
+      this.review(request, response);
+      return;
+    }
     const resource = PATH.exec(url.pathname)?.[1] as Resource | undefined;
     if (resource === undefined || request.method !== 'GET') {
       status(response, 404, 'the server could not find the requested resource');
@@ -190,6 +200,24 @@ export class FakeApiServer {
     else this.watch(resource, query, response);
     // Told last: who waits for a request may rely on the answer being on its way.
     this.requests.push({ resource, verb, query, headers });
+  }
+
+  private review(request: IncomingMessage, response: ServerResponse): void {
+    const { authorization } = request.headers;
+    if (this.token !== undefined && authorization !== `Bearer ${this.token}`) {
+      status(response, 401, 'Unauthorized');
+      return;
+    }
+    let text = '';
+    request.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+    });
+    request.on('end', () => {
+      const { resource, verb } = JSON.parse(text).spec.resourceAttributes;
+      const allowed = !this.denied.has(`${verb} ${resource}`);
+      response.writeHead(201, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ kind: 'SelfSubjectAccessReview', status: { allowed } }));
+    });
   }
 
   private misbehave(fault: Fault, resource: Resource, response: ServerResponse): void {

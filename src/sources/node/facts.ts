@@ -9,8 +9,13 @@ import { processFacts } from './process.js';
 import { programFacts } from './programs.js';
 import { ruleFacts } from './rules.js';
 
-/** Each thing that is looked at, all of them at the same time: who asks what is wrong does not want to wait. */
-const TIMEOUT_MS = 1_500;
+/**
+ * For programs, which all run at the same time and take some 50 ms: this long only where a node holds
+ * 100,000s of rules or is too busy, and then it is worth the wait to know them.
+ */
+const PROGRAM_MS = 5_000;
+/** For each request to an API server: who asks what is wrong does not want to wait for one that is away. */
+const REQUEST_MS = 1_500;
 
 export interface NodeFactsOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -19,8 +24,6 @@ export interface NodeFactsOptions {
   readonly cluster?: { readonly kubeconfig?: string; readonly context?: string };
   readonly nodeName?: string;
   readonly signal: AbortSignal;
-  /** For each program and request (default 1.5 s). */
-  readonly timeoutMs?: number;
   /** Where /proc, /sys and /run are. */
   readonly root?: string;
 }
@@ -31,16 +34,15 @@ export interface NodeFactsOptions {
  */
 export async function nodeFacts(options: NodeFactsOptions): Promise<NodeFacts> {
   const { env, uid, cluster, nodeName, signal: ended, root = '/' } = options;
-  const { timeoutMs = TIMEOUT_MS } = options;
-  const signal = AbortSignal.any([ended, AbortSignal.timeout(timeoutMs)]);
-  const limits = { timeoutMs, signal: ended };
+  const limits = { timeoutMs: PROGRAM_MS, signal: ended };
+  const signal = AbortSignal.any([ended, AbortSignal.timeout(PROGRAM_MS)]);
   const [own, namespace, programs, rules, proxy, conntrack, interfaces, clock, api] =
     await Promise.all([
-      processFacts({ root, uid, timeoutMs }),
+      processFacts({ root, uid, timeoutMs: PROGRAM_MS }),
       namespaceFacts(root, env['KUBERNETES_SERVICE_HOST'] !== undefined),
       programFacts(limits),
-      ruleFacts(root, { timeoutMs, signal }),
-      kubeProxyFacts(signal),
+      ruleFacts(root, { ...limits, signal }),
+      kubeProxyFacts(ended),
       conntrackFacts(root),
       interfaceFacts(root, limits),
       clockFacts(root, limits),
@@ -50,7 +52,7 @@ export async function nodeFacts(options: NodeFactsOptions): Promise<NodeFacts> {
             ...cluster,
             ...(nodeName !== undefined && { nodeName }),
             env,
-            timeoutMs,
+            timeoutMs: REQUEST_MS,
             signal: ended,
           }),
     ]);
