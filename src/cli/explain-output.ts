@@ -37,9 +37,9 @@ const FORMS: Readonly<Record<ExplainFormat, Form>> = {
   text: async (explanation, options) =>
     (await import('../sinks/explain/text.js')).renderText(explanation, options),
   json: async (explanation) => (await import('../sinks/explain/json.js')).renderJson(explanation),
-  dot: () => Promise.reject(new UsageError('-o dot is not there yet')),
-  svg: () => Promise.reject(new UsageError('-o svg is not there yet')),
-  html: () => Promise.reject(new UsageError('-o html is not there yet')),
+  dot: async (explanation) => (await import('../sinks/explain/dot.js')).renderDot(explanation),
+  svg: async (explanation) => (await import('../sinks/explain/svg.js')).renderSvg(explanation),
+  html: async (explanation) => (await import('../sinks/explain/html.js')).renderHtml(explanation),
 };
 
 async function writeFile(path: string, text: string): Promise<void> {

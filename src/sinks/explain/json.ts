@@ -39,25 +39,35 @@ export function renderJson(explanation: Explanation): string {
       findings: findings.map(findingOf),
       remarks,
     },
-    '',
+    0,
   )}\n`;
 }
 
-/** As JSON.stringify with two spaces writes it, with every string safe to look at. */
-function write(value: Json, indent: string): string {
+/** Deeper values stand on one line: a rule a line, an ending a line. */
+const SPREAD_LEVELS = 3;
+
+/** As JSON.stringify writes it, with every string safe to look at. */
+function write(value: Json, level: number): string {
   if (typeof value === 'string') return quote(value);
   if (typeof value !== 'object') return JSON.stringify(value) ?? 'null';
-  const inner = `${indent}  `;
-  if (isList(value)) {
-    const items = value.map((it) => write(it, inner));
-    // Numbers of rules: thousands of them.
-    if (value.every((it) => typeof it === 'number')) return `[${items.join(', ')}]`;
-    return items.length === 0 ? '[]' : `[\n${inner}${items.join(`,\n${inner}`)}\n${indent}]`;
-  }
+  if (isList(value))
+    return brackets(
+      '[',
+      value.map((it) => write(it, level + 1)),
+      ']',
+      level,
+    );
   const members = Object.entries(value)
     .filter(([, it]) => it !== undefined && !isEmptyGroup(it) && !isNoNumber(it))
-    .map(([key, it]) => `${quote(key)}: ${write(it, inner)}`);
-  return members.length === 0 ? '{}' : `{\n${inner}${members.join(`,\n${inner}`)}\n${indent}}`;
+    .map(([key, it]) => `${quote(key)}: ${write(it, level + 1)}`);
+  return brackets('{', members, '}', level);
+}
+
+function brackets(open: string, items: readonly string[], close: string, level: number): string {
+  if (items.length === 0) return open + close;
+  if (level >= SPREAD_LEVELS) return open + items.join(', ') + close;
+  const indent = '  '.repeat(level);
+  return `${open}\n${indent}  ${items.join(`,\n${indent}  `)}\n${indent}${close}`;
 }
 
 function isList(value: Json): value is readonly Json[] {
@@ -196,7 +206,7 @@ class RuleList {
     const known = this.numbers.get(rule);
     if (known !== undefined) return known;
     const json = ruleOf(rule);
-    const text = write(json, '');
+    const text = write(json, SPREAD_LEVELS);
     const number = this.texts.get(text) ?? this.all.push(json) - 1;
     this.texts.set(text, number);
     this.numbers.set(rule, number);
