@@ -64,7 +64,7 @@ export function expressionText(value: NftJson, style: Style = 'plain'): string {
     case 'set':
       return setText(inner, style);
     case 'map':
-      return `${expressionText(field(inner, 'key') ?? null)} map ${mapText(inner)}`;
+      return `${expressionText(field(inner, 'key') ?? null)} map ${mapText(inner, style)}`;
     case 'elem':
       return expressionText(unwrapped(value), style);
     default:
@@ -77,9 +77,10 @@ export function elementText(
   key: NftJson,
   value: NftJson | undefined,
   style: Style = 'plain',
+  values: Style = 'plain',
 ): string {
   const left = expressionText(unwrapped(key), style);
-  return value === undefined ? left : `${left} : ${resultText(value)}`;
+  return value === undefined ? left : `${left} : ${resultText(value, values)}`;
 }
 
 /** How numbers and names of one side of a comparison are printed follows from the other side. */
@@ -156,12 +157,12 @@ export function matchText(match: NftJson | undefined): string {
   return `${expressionText(left)}${between}${right}`;
 }
 
-function resultText(value: NftJson): string {
+function resultText(value: NftJson, style: Style): string {
   const said = typeof value === 'object' ? single(value) : undefined;
   if (said && ['jump', 'goto', 'accept', 'drop', 'return', 'continue'].includes(said[0])) {
     return statementText(value);
   }
-  return expressionText(value);
+  return expressionText(value, style);
 }
 
 function payloadText(payload: NftJson): string {
@@ -178,13 +179,13 @@ function setText(inner: NftJson, style: Style): string {
   return `{ ${members.map((one) => expressionText(unwrapped(one), style)).join(', ')} }`;
 }
 
-function mapText(map: NftJson): string {
+function mapText(map: NftJson, values: Style = 'plain'): string {
   const data = field(map, 'data');
   if (typeof data === 'string') return data;
   const pairs = pairsOf(data);
   if (pairs.length > MAX_LISTED) return `{ map of ${pairs.length} }`;
   const style = styleOf(field(map, 'key'));
-  return `{ ${pairs.map(([key, value]) => elementText(key, value, style)).join(', ')} }`;
+  return `{ ${pairs.map(([key, value]) => elementText(key, value, style, values)).join(', ')} }`;
 }
 
 /** With the type that nft assumes, none is printed (nft src/statement.c, reject_stmt_print). */

@@ -10,7 +10,7 @@ import type {
   Trail,
   WalkedRule,
 } from '../../model/walk.js';
-import type { Scene } from './nftables-evaluate.js';
+import type { Scene, Settled } from './nftables-evaluate.js';
 import { lacksText, Sets } from './nftables-match.js';
 import { type Passage, RuleWalk, UNTRACKED, type Verdict } from './nftables-rule.js';
 import { ruleText } from './nftables-text.js';
@@ -43,11 +43,21 @@ export const nftablesBaseChains: ReadBaseChains = (rules) => {
   if (rules.kind !== 'nftables') return [];
   const sets = new Sets(rules);
   const texts = new Map<NftRule, string>();
+  const settled = new WeakMap<WalkedRule, Settled>();
   const found: BaseChain[] = [];
   for (const chain of rules.chains.values()) {
     const { name, hook, priority = 0, type } = chain;
     if (hook === undefined || !isHook(hook)) continue;
-    const base: Base = { chain, hook, priority, isNat: type === 'nat', rules, sets, texts };
+    const base: Base = {
+      chain,
+      hook,
+      priority,
+      isNat: type === 'nat',
+      rules,
+      sets,
+      texts,
+      settled,
+    };
     found.push({
       hook,
       priority,
@@ -70,6 +80,8 @@ interface Base {
   readonly sets: Sets;
   /** Of rules that were met before. */
   readonly texts: Map<NftRule, string>;
+  /** What was settled when a rule was left, for the base chains that come after: a set that this packet changed. */
+  readonly settled: WeakMap<WalkedRule, Settled>;
 }
 
 /** Where a packet stands. */
@@ -111,11 +123,27 @@ class Following {
     }
     const early = priority < CONNTRACK_PRIORITY && (hook === 'prerouting' || hook === 'output');
     const tracked = untracked ? 'never' : early ? 'not yet' : 'yes';
-    const scene: Scene = { family, hook, tracked, at: this.at, branch };
+    const settled = this.settledBefore(branch.last);
+    const scene: Scene = {
+      family,
+      hook,
+      tracked,
+      at: this.at,
+      branch,
+      ...(settled && { settled }),
+    };
     this.open.push({ scene, frame: { chain, at: 0, depth: 0, path: [] } });
     // The first way is followed to its end first: ways come out in the order of the rules.
     for (let next = this.open.pop(); next; next = this.open.pop()) this.step(next);
     return this.ended;
+  }
+
+  private settledBefore(last: Trail | undefined): Settled | undefined {
+    for (let trail = last; trail; trail = trail.before) {
+      const settled = this.base.settled.get(trail.rule);
+      if (settled) return settled;
+    }
+    return undefined;
   }
 
   private step({ scene, frame }: Standing): void {
@@ -215,19 +243,19 @@ class Following {
       text = ruleText(rule);
       this.base.texts.set(rule, text);
     }
-    const { branch } = passage.scene;
-    return onward(
-      affinity && met !== 'passed' && passage.verdict ? { ...branch, affinity } : branch,
-      this.walked(chain, depth, at + 1, {
-        text,
-        met,
-        effects,
-        ...(rule.handle !== undefined && { handle: rule.handle }),
-        ...counted,
-        ...(because !== undefined && { because }),
-        ...(chance && { chance }),
-      }),
-    );
+    const { branch, settled } = passage.scene;
+    const walked = this.walked(chain, depth, at + 1, {
+      text,
+      met,
+      effects,
+      ...(rule.handle !== undefined && { handle: rule.handle }),
+      ...counted,
+      ...(because !== undefined && { because }),
+      ...(chance && { chance }),
+    });
+    if (settled) this.base.settled.set(walked, settled);
+    const isSticky = affinity && met !== 'passed' && passage.verdict !== undefined;
+    return onward(isSticky ? { ...branch, affinity } : branch, walked);
   }
 
   private walked(
