@@ -14,9 +14,10 @@ export const refused: Diagnosis = (look) => {
     if (entries.some(({ refusal }) => refusal !== undefined)) return [];
     if (look.case.cluster.service !== undefined && look.case.cluster.endpoints.length === 0)
       return [];
-    const { icmp } = error ?? {};
-    if (icmp === undefined || node.addresses?.has(icmp.sender) !== true) return [];
-    return [byNode(look, [errorSays(look)])];
+    if (error?.icmp === undefined || !isOwn(look, error.icmp.sender)) return [];
+    return [
+      byNode(look, [errorSays(look), shown('conntrack', 'conntrack told of no entry for it')]),
+    ];
   }
   const by = resetSender(look.case, 'back');
   if (by?.sender === 'node') {
@@ -32,6 +33,16 @@ export const refused: Diagnosis = (look) => {
   }
   return [undecided(look)];
 };
+
+/**
+ * Whether this node sent an error about a packet that went nowhere: from its own address, or with the one
+ * that the client used, which NAT puts into errors about what it translated. That nothing went further
+ * conntrack shows.
+ */
+function isOwn({ case: it }: Look, sender: string): boolean {
+  if (!it.looked.conntrack || it.conntrack.length > 0 || it.losses.length > 0) return false;
+  return it.node.addresses?.has(sender) === true || sender === it.attribution.destination.ip;
+}
 
 function errorSays({ case: { packets } }: Look): FindingEvidence {
   const error = packets.find(({ kind, icmp }) => kind === 'icmp-error' && icmp !== undefined);

@@ -10,13 +10,34 @@ const ANSWER = { tcp: 'SYN-ACK', udp: 'answer', sctp: 'INIT ACK' } as const;
 /** The opening packet was answered by nobody: how far it came, and so which side lost it. */
 export const unanswered: Diagnosis = (look) => {
   const { attribution, entries, packets } = look.case;
-  if (attribution.outcome !== 'unanswered') return [];
+  if (attribution.outcome !== 'unanswered' && !isHalfOpen(look)) return [];
   const refused = entries.some(({ refusal }) => refusal !== undefined);
   if (attribution.backend === undefined && refused) return [];
   // An answer that came back untranslated was an answer: another finding tells of it.
   if (packets.some((packet) => isMissed(packet, look))) return [];
   return [attribution.backend === undefined ? lostBeforeChoice(look) : lostAfterChoice(look)];
 };
+
+/**
+ * The endpoint answered, and the client asked on: the header says `established` since an answer was seen,
+ * but nothing shows that it arrived.
+ */
+function isHalfOpen({ case: it, places }: Look): boolean {
+  const { attribution, packets } = it;
+  if (attribution.protocol !== 'tcp' || attribution.outcome !== 'established') return false;
+  if (it.losses.length > 0 || !wasCaptured(it, places.near) || places.near === places.far) {
+    return false;
+  }
+  const answers = packets.filter(isAnswer);
+  const went = packets.some(
+    ({ kind, way, interface: name }) =>
+      name === places.near && (way === 'back' || (kind !== 'syn' && kind !== 'icmp-error')),
+  );
+  const isOpen = it.conntrack.some(
+    ({ assured, state }) => assured === true || state === 'ESTABLISHED',
+  );
+  return answers.length > 0 && !went && !isOpen && (attribution.retransmits ?? 0) > 0;
+}
 
 function isMissed(packet: SeenPacket, { places }: Look): boolean {
   const { near, far } = places;

@@ -12,8 +12,8 @@ const EXACT_NS = 1_000_000;
 /** What conntrack told of the connection. */
 export function entryLines(it: Case, { nat }: Columns): readonly Placed[] {
   return withoutCoarse(it.conntrack).map((entry) => {
-    const { time } = entry;
     const [from, to] = spanOf(entry, it);
+    const time = nearest(entry.time, from, to);
     const off = time === undefined ? 0 : Math.max(distance(from, time), distance(time, to));
     const line: StoryLine = {
       ...(time !== undefined && { time }),
@@ -30,6 +30,17 @@ export function entryLines(it: Case, { nat }: Columns): readonly Placed[] {
       thread: 'conntrack',
     };
   });
+}
+
+/** The told time, or where it cannot be the true one, the possible moment that is nearest to it. */
+function nearest(
+  time: Nanos | undefined,
+  from: Nanos | undefined,
+  to: Nanos | undefined,
+): Nanos | undefined {
+  if (time === undefined) return undefined;
+  if (from !== undefined && time < from) return from;
+  return to !== undefined && time > to ? to : time;
 }
 
 /** Rules and endpoints that changed, and losses. */
@@ -91,44 +102,69 @@ function saysTheSame(a: SeenEntry, b: SeenEntry): boolean {
 
 /**
  * Between which moments it happened. Its own time says one thing; that conntrack cannot have seen it before
- * the packet that caused it says another, and a NEW is told before that packet leaves the node
- * (nf_conntrack_confirm runs at the end of POSTROUTING).
+ * the packet that caused it came in, nor after that packet left again, says another
+ * (nf_ct_deliver_cached_events runs at the end of POSTROUTING, before an interface shows the packet).
  */
 function spanOf(entry: SeenEntry, it: Case): readonly [Nanos | undefined, Nanos | undefined] {
   const { time } = entry;
   if (time === undefined) return [undefined, undefined];
   let from = time - BigInt(entry.latenessNs);
   let to = time + BigInt(entry.resolutionNs > 1 ? entry.resolutionNs : 0);
-  const cause = causeOf(entry, it)?.time;
-  if (cause !== undefined && cause > from && cause <= to) from = cause;
-  if (entry.event === 'new') {
-    const left = it.packets.find(
-      (packet) =>
-        isOpening(packet) &&
-        packet.view === 'translated' &&
-        packet.time >= from &&
-        entry.reply !== undefined &&
-        sameEnd(packet.to, entry.reply.source),
-    )?.time;
-    if (left !== undefined && left < to) to = left;
-  }
+  const { cameIn, left } = causeOf(entry, it.packets);
+  if (cameIn !== undefined && cameIn > from && cameIn <= to) from = cameIn;
+  if (left !== undefined && left >= from && left < to) to = left;
   return [from, to];
 }
 
-function causeOf(entry: SeenEntry, it: Case): SeenPacket | undefined {
-  if (entry.event === 'new') return it.packets.find(isOpening);
-  if (entry.event !== 'update') return undefined;
+interface Cause {
+  /** Not before. */
+  readonly cameIn?: Nanos;
+  /** Not after. */
+  readonly left?: Nanos;
+}
+
+function causeOf(entry: SeenEntry, packets: readonly SeenPacket[]): Cause {
+  if (entry.event === 'new') {
+    const to = entry.reply?.source;
+    return cause(
+      packets.filter(
+        (packet) =>
+          isOpening(packet) &&
+          (packet.view === 'original' || (to !== undefined && sameEnd(packet.to, to))),
+      ),
+    );
+  }
+  if (entry.event !== 'update') return {};
+  const fins = packets.filter(({ kind }) => kind === 'fin');
+  const [firstFin] = fins;
   switch (entry.state) {
+    case 'SYN_RECV':
+      return cause(packets.filter(isAnswer));
     case 'FIN_WAIT':
+      return cause(fins.filter(({ way }) => way === firstFin?.way));
     case 'CLOSE_WAIT':
     case 'LAST_ACK':
-    case 'TIME_WAIT':
-      return it.packets.find(({ kind }) => kind === 'fin');
+      return cause(fins.filter(({ way }) => way !== firstFin?.way));
     case 'CLOSE':
-      return it.packets.find(({ kind }) => kind === 'rst');
-    default:
-      return it.packets.find(isAnswer);
+      return cause(packets.filter(({ kind }) => kind === 'rst'));
+    case 'TIME_WAIT': {
+      const last = fins.at(-1);
+      return last === undefined ? {} : { cameIn: last.time };
+    }
+    default: {
+      // The packet behind an answer, which is not among those that are kept.
+      const answer = packets.find(isAnswer);
+      return answer === undefined ? {} : { cameIn: answer.time };
+    }
   }
+}
+
+/** The first sight of a packet, and the first of what became of it. */
+function cause(sights: readonly SeenPacket[]): Cause {
+  const [first] = sights;
+  if (first === undefined) return {};
+  const after = sights.find(({ view }) => view !== first.view);
+  return { cameIn: first.time, ...(after !== undefined && { left: after.time }) };
 }
 
 function whatOf({ event, reply, state, byProgram }: SeenEntry): string {

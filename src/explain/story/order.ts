@@ -18,8 +18,11 @@ export interface Placed {
  */
 export function orderLines(all: readonly Placed[]): readonly Placed[] {
   const tightened = inThread(all);
-  const keyed = tightened.map((placed, index) => ({ placed, index, key: keyOf(placed) }));
-  keyed.sort((a, b) => compare(a.key, b.key) || a.index - b.index);
+  const keyed = tightened.map((placed, index) => {
+    const key = keyOf(placed);
+    return { placed, index, key, side: sideOf(placed, key) };
+  });
+  keyed.sort((a, b) => compare(a.key, b.key) || a.side - b.side || a.index - b.index);
   return keyed.map(({ placed }) => sayUnsure(placed, tightened));
 }
 
@@ -46,6 +49,13 @@ function keyOf({ line: { time }, from, to }: Placed): Nanos | undefined {
   if (time === undefined) return from;
   if (from !== undefined && time < from) return from;
   return to !== undefined && time > to ? to : time;
+}
+
+/** Of a line at an end of its span: what it is held behind or before has the same moment. */
+function sideOf({ from, to }: Placed, key: Nanos | undefined): number {
+  if (from === to) return 0;
+  if (key === to) return -1;
+  return key === from ? 1 : 0;
 }
 
 function compare(a: Nanos | undefined, b: Nanos | undefined): number {

@@ -82,7 +82,7 @@ function wordsOf(
   const way = `${endText(from)} → ${endText(to)}`;
   const inside = packet.encapsulation === undefined ? '' : `, inside ${packet.encapsulation}`;
   const missed = isUntranslated(packet, columns);
-  const suffix = missed ? ', not translated back' : translation(packet);
+  const suffix = missed ? ', not translated back' : translation(packet, columns);
   switch (kind) {
     case 'syn':
     case 'init': {
@@ -102,6 +102,11 @@ function wordsOf(
       const says = icmp === undefined ? 'error' : icmpText(icmp);
       const whose = icmp === undefined ? '' : `from ${icmp.sender}, `;
       return { what: `ICMP ${says}`, detail: `${whose}about ${way}${inside}`, bad: true };
+    }
+    case 'syn-ack':
+    case 'init-ack': {
+      const { again, bad } = repetition(packet, all);
+      return { what: `${NAMES[kind]}${again}${suffix}`, detail: way + inside, bad: bad || missed };
     }
     default:
       return { what: `${NAMES[kind]}${suffix}`, detail: way + inside, bad: missed };
@@ -139,12 +144,17 @@ function isUntranslated(packet: SeenPacket, { near, far }: Columns): boolean {
   );
 }
 
-function translation({ way, view }: SeenPacket): string {
-  if (way === 'forward') return view === 'translated' ? ', translated' : '';
+function translation({ way, view, interface: name }: SeenPacket, { near, far }: Columns): string {
+  if (way === 'forward') {
+    if (view === 'original') return '';
+    // The client's own interface shows what it sent itself.
+    const byClient = name !== undefined && name === near && near !== far;
+    return byClient ? ' to the endpoint’s own address' : ', translated';
+  }
   return view === 'original' ? ', translated back' : '';
 }
 
-/** How a SYN differs from the same one that passed the same place before. */
+/** How a SYN or its answer differs from the same one that passed the same place before. */
 function repetition(
   packet: SeenPacket,
   all: readonly SeenPacket[],
@@ -155,11 +165,12 @@ function repetition(
       other.kind === packet.kind &&
       other.way === packet.way &&
       other.view === packet.view &&
-      other.sequence === packet.sequence,
+      other.sequence === packet.sequence &&
+      (packet.way === 'forward' || sameEnd(other.from, packet.from)),
   );
   const last = before.at(-1);
   if (last === undefined) return { again: '', bad: false };
-  if (!sameEnd(last.to, packet.to)) {
+  if (packet.way === 'forward' && !sameEnd(last.to, packet.to)) {
     return { again: ` again, to another endpoint than ${endText(last.to)}`, bad: true };
   }
   const here = before.filter((other) => isSamePlace(other, packet)).at(-1);
@@ -210,7 +221,7 @@ function restOf(run: readonly SeenPacket[], columns: Columns): Placed {
   const [first] = run;
   const last = run.at(-1);
   if (first === undefined || last === undefined) throw new RangeError('no packets');
-  const what = `${countText(run.length, `more ${NAMES[first.kind === 'segment' ? 'segment' : 'datagram']}`)}${translation(first)}`;
+  const what = `${countText(run.length, `more ${NAMES[first.kind === 'segment' ? 'segment' : 'datagram']}`)}${translation(first, columns)}`;
   const detail = `over ${durationText(Number(last.time - first.time))}, ${endText(first.from)} → ${endText(first.to)}`;
   return placed(first, columns, { what, detail, bad: false });
 }
