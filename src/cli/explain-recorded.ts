@@ -8,10 +8,10 @@ import { Earlier } from '../pipeline/earlier.js';
 import { nodeFacts } from '../pipeline/node-facts.js';
 import type { Selector } from '../pipeline/selector.js';
 import type { ReplayInputs } from '../sources/files/open.js';
-import { eventsOf, machineFor, openRecorded } from './explain-inputs.js';
 import { tellMatches, whyNone } from './explain-matches.js';
 import type { NodeRequest } from './explain-request.js';
 import type { Io } from './io.js';
+import { eventsOf, machineFor, openRecorded } from './recorded-inputs.js';
 
 /**
  * The case of a recorded connection. Files are read twice: to find the connection, then to gather what

@@ -1,4 +1,5 @@
 import { explainCase } from '../explain/explain.js';
+import { exploreWalk } from '../explain/walk/explore.js';
 import { EXIT } from './exit.js';
 import { showExplanation } from './explain-output.js';
 import type { ExplainRequest } from './explain-request.js';
@@ -20,11 +21,7 @@ export async function run(request: ExplainRequest, io: Io): Promise<number> {
           : await (await import('./explain-live.js')).liveCase(selector, next, request, io);
       // Interrupted, or nothing came in the time that there was.
       if (found === undefined) return io.signal.aborted ? EXIT.interrupted : EXIT.found;
-      await showExplanation(
-        explainCase(found, (_, packet) => ({ packet, endings: [], remarks: [] })),
-        output,
-        io,
-      );
+      await showExplanation(explainCase(found, exploreWalk), output, io);
       return EXIT.done;
     }
   }

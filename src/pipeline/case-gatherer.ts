@@ -72,7 +72,7 @@ export interface CaseOf {
 }
 
 /** What of a case does not come with the input's events. */
-export interface CaseSetting {
+export interface CaseSetting extends Pick<Case, 'conntrackTable' | 'recentCapacity'> {
   readonly notices: readonly Notice[];
   readonly losses: readonly Loss[];
   readonly node: NodeFacts & { readonly name?: string };
@@ -154,7 +154,7 @@ export class CaseGatherer {
   }
 
   /** Everything, when all input was taken. */
-  result({ notices, losses, node, earlier, routes = [] }: CaseSetting): Case {
+  result({ notices, losses, node, earlier, routes = [], ...more }: CaseSetting): Case {
     const { attribution, closed } = this.of;
     const { cluster, begin } = this;
     const packets = this.packetsSeen();
@@ -176,6 +176,7 @@ export class CaseGatherer {
       earlierChanges: this.earlierChanges(entries),
       earlier,
       ...podInterfaces(attribution, routes),
+      ...more,
       notices: [...notices, ...leftOutNotice(leftOut, attribution)],
       losses: losses.filter((loss) => touches(loss, begin, end)),
       rules: this.rules.sets,

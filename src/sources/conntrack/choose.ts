@@ -22,23 +22,24 @@ export interface ConntrackSource {
  * be loaded, and goes on without (a notice says so) where neither may be used: packets alone attribute
  * most connections. `unresolved` emits while connections wait for evidence: `list` asks only then.
  * `onOpen` is called, perhaps more than once, when nothing that begins from then on is missed. `backlog` is
- * told what waits, as far as that is known.
+ * told what waits, as far as that is known. `updates`: changes of entries too, where events are listened to.
  */
 export function chooseConntrack(
   choice: ConntrackChoice,
   unresolved: Observable<unknown>,
   onOpen: () => void = () => undefined,
   backlog?: Backlog,
+  updates = false,
 ): ConntrackSource {
   const netlink = (): Observable<InputEvent> =>
-    announced(conntrackNetlink(backlog === undefined ? {} : { backlog }), onOpen);
+    announced(conntrackNetlink({ updates, ...(backlog !== undefined && { backlog }) }), onOpen);
   switch (choice) {
     case 'none':
       return { name: 'none', events: announced(NEVER, onOpen) };
     case 'netlink':
       return { name: 'netlink', events: netlink() };
     case 'events':
-      return { name: 'conntrack -E', events: conntrackEvents({ onOpen }) };
+      return { name: 'conntrack -E', events: conntrackEvents({ onOpen, updates }) };
     case 'list': {
       // One listing at the start, to know what was open before.
       const trigger = unresolved.pipe(startWith(undefined));
@@ -49,7 +50,7 @@ export function chooseConntrack(
     }
     case 'auto': {
       const addon = whyNoNetlink() === undefined;
-      const events = addon ? netlink() : conntrackEvents({ onOpen });
+      const events = addon ? netlink() : conntrackEvents({ onOpen, updates });
       const without = (error: unknown): Observable<InputEvent> =>
         announced(goOnWithout(error), onOpen);
       return {

@@ -27,6 +27,8 @@ export interface ConntrackEventsOptions extends ConntrackCommandOptions {
   readonly format?: 'text' | 'xml';
   /** false: no listing at the start, after a restart and after an overrun. */
   readonly list?: boolean;
+  /** Changes of existing entries too (assured, state, mark): ten times the events, seldom needed. */
+  readonly updates?: boolean;
   /** Called each time the program has begun to listen. */
   readonly onOpen?: () => void;
 }
@@ -53,7 +55,7 @@ const RELIST_MS = 1_000;
  * program or with one that does not know the options, PermissionError without CAP_NET_ADMIN.
  */
 export function conntrackEvents(options: ConntrackEventsOptions = {}): Observable<InputEvent> {
-  const { command = CONNTRACK, now = wallClock, format = 'text' } = options;
+  const { command = CONNTRACK, now = wallClock, format = 'text', updates = false } = options;
   return new Observable<InputEvent>((subscriber) => {
     const listening = new Subject<void>();
     if (options.list !== false) {
@@ -69,7 +71,7 @@ export function conntrackEvents(options: ConntrackEventsOptions = {}): Observabl
       listening.next();
       options.onOpen?.();
     };
-    const child = new EventsChild({ command, now, format, onListening }, subscriber);
+    const child = new EventsChild({ command, now, format, updates, onListening }, subscriber);
     subscriber.add(() => child.stop());
     child.start();
   });

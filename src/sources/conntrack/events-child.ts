@@ -34,6 +34,8 @@ export interface EventsChildOptions {
   readonly command: readonly string[];
   readonly format: 'text' | 'xml';
   readonly now: () => Nanos;
+  /** Changes of existing entries too. */
+  readonly updates: boolean;
   /** A child listens: the table may be listed. Again after each restart and each overrun. */
   readonly onListening: () => void;
 }
@@ -68,9 +70,10 @@ export class EventsChild {
   }
 
   start(): void {
-    const { command, format } = this.options;
+    const { command, format, updates } = this.options;
     const output = format === 'xml' ? 'xml,timestamp,id' : 'timestamp,extended,id';
-    const events = ['-E', '-e', 'NEW,DESTROY', '-o', output, '-b', String(RECEIVE_BUFFER_BYTES)];
+    const kinds = updates ? 'NEW,UPDATES,DESTROY' : 'NEW,DESTROY';
+    const events = ['-E', '-e', kinds, '-o', output, '-b', String(RECEIVE_BUFFER_BYTES)];
     const [program = '', ...args] = [...command, ...events];
     const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,0 +1,201 @@
+import type { ClusterState } from '../correlate/cluster-state.js';
+import type { OutputEvent } from '../model/attribution.js';
+import { CONNTRACK_WORDS, ConntrackRows } from '../model/conntrack.js';
+import type { InputEvent, Loss, Notice } from '../model/event.js';
+import type { Interfaces } from '../model/interfaces.js';
+import { PACKET_WORDS, PacketRows } from '../model/packet.js';
+import { CaseGatherer } from './case-gatherer.js';
+import { Choice, type Match } from './choice.js';
+import { Earlier } from './earlier.js';
+import { RowRing } from './row-ring.js';
+import type { Selector } from './selector.js';
+
+/** A connection has eight to twenty packets of interest, counting each interface that shows it. */
+const PACKETS_EACH = 24;
+/** NEW, DESTROY, and with updates up to six more. */
+const ENTRIES_EACH = 8;
+const MAX_NOTICES = 500;
+const MAX_LOSSES = 200;
+/** Rule sets that were in force before the present ones, a kind; and Service addresses in all of them together. */
+const MAX_OLD_RULES = 4;
+const MAX_OLD_ENTRIES = 50_000;
+
+type RulesEvent = Extract<InputEvent, { type: 'rules' }>;
+
+export interface MemoryOptions {
+  readonly interfaces: Interfaces;
+  /** The machine's own. */
+  readonly cluster: ClusterState;
+  /** The node of events that name none. */
+  readonly home?: string;
+  /** So many connections are remembered, and in proportion the packets and conntrack entries. */
+  readonly connections: number;
+}
+
+/** What of one node. */
+interface Rings {
+  readonly packets: RowRing;
+  readonly entries: RowRing;
+}
+
+/**
+ * Remembers the last stretch of a run: raw rows in rings of fixed size, the last connections, the rules
+ * that were in force. What is asked of it later is gathered then, so remembering costs a copy.
+ */
+export class EvidenceMemory {
+  readonly earlier = new Earlier();
+  private readonly options: MemoryOptions;
+  private readonly rings = new Map<string, Rings>();
+  private readonly matches = new Map<string, Match>();
+  private rules: RulesEvent[] = [];
+  private addresses: Extract<InputEvent, { type: 'addresses' }> | undefined;
+  private cluster: InputEvent | undefined;
+  private readonly notices: Notice[] = [];
+  private readonly losses: Loss[] = [];
+  private sawPackets = false;
+  private sawEntries = false;
+
+  constructor(options: MemoryOptions) {
+    this.options = options;
+  }
+
+  /** Takes an event of the input, of which nothing is kept but copies. */
+  take(event: InputEvent): void {
+    switch (event.type) {
+      case 'packets':
+        this.sawPackets = true;
+        this.of(event.node).packets.add(event.rows, event.from ?? 0, event.to ?? event.rows.length);
+        break;
+      case 'conntrack':
+        this.sawEntries = true;
+        this.of(event.node).entries.add(event.rows, event.from ?? 0, event.to ?? event.rows.length);
+        break;
+      case 'rules':
+        this.takeRules(event);
+        break;
+      case 'addresses':
+        this.addresses = event;
+        break;
+      case 'cluster':
+        this.cluster ??= { type: 'cluster', change: { op: 'list', kind: 'node', items: [] } };
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** Takes what the machine said about it. */
+  hear(events: readonly OutputEvent[]): void {
+    this.earlier.hear(events);
+    for (const event of events) {
+      switch (event.type) {
+        case 'attribution':
+        case 'close':
+          this.remember({ attribution: event.attribution, closed: event.type === 'close' });
+          break;
+        case 'notice':
+          keep(this.notices, event.notice, MAX_NOTICES);
+          break;
+        case 'loss':
+          keep(this.losses, event.loss, MAX_LOSSES);
+          break;
+        default:
+          break;
+      }
+    }
+  }
+
+  /** Those of the remembered connections that are meant, with what was said about them. */
+  ask(selector: Selector): Choice {
+    const choice = new Choice(selector);
+    const said: OutputEvent[] = [];
+    for (const { attribution, closed } of this.matches.values()) {
+      // Known from its first word on, whatever its last one is.
+      said.push({ type: 'attribution', attribution });
+      if (closed) said.push({ type: 'close', attribution });
+    }
+    for (const notice of this.notices) said.push({ type: 'notice', notice });
+    for (const loss of this.losses) said.push({ type: 'loss', loss });
+    choice.hear(said);
+    return choice;
+  }
+
+  /** A gatherer that was given everything that is remembered. */
+  gather(match: Match): CaseGatherer {
+    const { interfaces, cluster, home } = this.options;
+    const gatherer = new CaseGatherer(match, interfaces, cluster, home);
+    if (this.cluster !== undefined) gatherer.take(this.cluster);
+    if (this.addresses !== undefined) gatherer.take(this.addresses);
+    for (const event of this.rules) gatherer.take(event);
+    for (const [name, { packets, entries }] of this.rings) {
+      const node = name === '' ? {} : { node: name };
+      // Conntrack first: it names endpoints that packets are then known by.
+      if (this.sawEntries) {
+        const rows = new ConntrackRows(1);
+        entries.copyTo(rows);
+        gatherer.take({ type: 'conntrack', rows, ...node });
+      }
+      if (this.sawPackets) {
+        const rows = new PacketRows(1);
+        packets.copyTo(rows);
+        gatherer.take({ type: 'packets', rows, ...node });
+      }
+    }
+    return gatherer;
+  }
+
+  private of(node = ''): Rings {
+    let rings = this.rings.get(node);
+    if (rings === undefined) {
+      const { connections } = this.options;
+      rings = {
+        packets: new RowRing(PACKET_WORDS, PACKETS_EACH * connections),
+        entries: new RowRing(CONNTRACK_WORDS, ENTRIES_EACH * connections),
+      };
+      this.rings.set(node, rings);
+    }
+    return rings;
+  }
+
+  private remember(match: Match): void {
+    const { connection } = match.attribution;
+    // The last that was heard of is the last to be forgotten.
+    this.matches.delete(connection);
+    this.matches.set(connection, match);
+    if (this.matches.size <= this.options.connections) return;
+    const [oldest] = this.matches.keys();
+    if (oldest !== undefined) this.matches.delete(oldest);
+  }
+
+  private takeRules(event: RulesEvent): void {
+    const key = keyOf(event);
+    const before = this.rules.findLast((other) => keyOf(other) === key);
+    // The same rules with better names.
+    if (event.again === true && before?.rules === event.rules) {
+      this.rules = this.rules.filter((other) => other !== before);
+      const { time } = before;
+      this.rules.push({ ...event, ...(time !== undefined && { time }) });
+      return;
+    }
+    this.rules.push(event);
+    const ofKey = this.rules.filter((other) => keyOf(other) === key);
+    const old = ofKey.slice(0, -1);
+    let entries = old.reduce((sum, { services }) => sum + services.length, 0);
+    const gone = new Set<RulesEvent>();
+    for (const one of old) {
+      if (old.length - gone.size <= MAX_OLD_RULES && entries <= MAX_OLD_ENTRIES) break;
+      gone.add(one);
+      entries -= one.services.length;
+    }
+    if (gone.size > 0) this.rules = this.rules.filter((other) => !gone.has(other));
+  }
+}
+
+function keyOf({ node = '', rules: { kind, family, backend } }: RulesEvent): string {
+  return `${node} ${kind} ${family} ${backend}`;
+}
+
+function keep<T>(list: T[], one: T, atMost: number): void {
+  list.push(one);
+  if (list.length > atMost) list.shift();
+}
