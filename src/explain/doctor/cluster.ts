@@ -142,7 +142,8 @@ function skewChecks({ skew }: ClusterFacts): Check[] {
       level: 'warn',
       fact: `the API server's clock is ${seconds(Math.abs(ms))} s ${ms > 0 ? 'ahead of' : 'behind'} this node's (± ${seconds(uncertaintyMs)} s)`,
       remedy: 'synchronise both: chrony or systemd-timesyncd',
-      misses: 'the order of what happened in the cluster and on the network, within that time',
+      misses:
+        'the order of what happened in the cluster and on the network, within the difference of the clocks',
     },
   ];
 }

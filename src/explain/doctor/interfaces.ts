@@ -154,11 +154,10 @@ function bridgeChecks({ interfaces, conntrack }: NodeFacts): Check[] {
       level: 'warn',
       fact:
         bridgeCalls === undefined
-          ? 'br_netfilter is not loaded: answers from a Pod on the same bridge are not translated back'
-          : 'bridge-nf-call-iptables=0: answers from a Pod on the same bridge are not translated back',
+          ? 'br_netfilter is not loaded: answers from a Pod on the same bridge are not translated back, and such connections fail'
+          : 'bridge-nf-call-iptables=0: answers from a Pod on the same bridge are not translated back, and such connections fail',
       remedy:
         'modprobe br_netfilter; sysctl net.bridge.bridge-nf-call-iptables=1 (Kubernetes asks for it)',
-      misses: 'nothing, but Services fail between Pods of this node',
     },
   ];
 }

@@ -107,7 +107,7 @@ function placeCheck({ rules }: NodeFacts): Check {
     fact: `kube-proxy's rules are in several back ends, all of them in force: ${told.join('; ')}`,
     remedy:
       'kube-proxy changed its mode or its iptables: kube-proxy --cleanup, or restart the node',
-    misses: 'which of them translated a connection, where several could have',
+    misses: 'which back end translated a connection, where several could have',
   };
 }
 
@@ -234,7 +234,7 @@ function ownerChecks({ rules }: NodeFacts): Check[] {
       level: 'warn',
       fact: `${untracked} rules in table raw keep packets out of conntrack, and so out of translation (as NodeLocal DNSCache does)`,
       remedy: 'none is needed if that is meant: such packets are answered on this node',
-      misses: 'what these rules match',
+      misses: 'packets that rules in table raw keep out of conntrack',
       how: `${LISTINGS}, table raw`,
     });
   }
