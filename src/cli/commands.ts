@@ -36,6 +36,25 @@ export interface LiveRequest {
   readonly count?: number;
   /** Idle time of an unanswered UDP flow; without it the machine's own. */
   readonly udpIdleNs?: number;
+  /** Write the run down. */
+  readonly record?: RecordRequest;
+  /** Changes of conntrack's entries too. */
+  readonly conntrackUpdates?: boolean;
+  /** So many connections are remembered for `explain`; 0 or absent: none. */
+  readonly remember?: number;
+}
+
+export interface RecordRequest {
+  /** `-` for standard output. */
+  readonly path: string;
+  /** Every packet, not only what the machine needs. */
+  readonly everything: boolean;
+  /** Bytes to keep of each packet; absent: its headers. */
+  readonly snaplen?: number;
+  /** A file is ended when it is this large, or this old; the last `maxFiles` are kept. */
+  readonly maxBytes?: number;
+  readonly maxNs?: number;
+  readonly maxFiles?: number;
 }
 
 /** Where neither is given: the default kubeconfig, else the cluster that we run in, else none. */

@@ -14,6 +14,8 @@ interface Environment {
 export interface Io {
   /** Results only. */
   readonly stdout: Writable;
+  /** Where a recording into `-` goes, if not to stdout. */
+  readonly recording?: Writable;
   /** Progress, notices and errors. */
   readonly stderr: Writable;
   readonly stdin: Readable;

@@ -4,6 +4,7 @@ import type { Interfaces } from '../model/interfaces.js';
 import { UsageError } from '../model/problem.js';
 import { Backlog } from '../sources/backlog.js';
 import { chooseCapture } from '../sources/capture/backend.js';
+import type { CaptureOptions } from '../sources/capture/ring.js';
 import { clusterFromFiles } from '../sources/cluster/files.js';
 import { watchCluster } from '../sources/cluster/watch.js';
 import { chooseConntrack } from '../sources/conntrack/choose.js';
@@ -32,6 +33,7 @@ export function liveSources(
   interfaces: Interfaces,
   unresolved: Observable<unknown>,
   opened: (what: 'rules' | 'cluster' | 'capture' | 'conntrack') => void,
+  recording: Pick<CaptureOptions, 'tap' | 'snaplen' | 'everything'> = {},
 ): LiveSources {
   const node = request.nodeName === undefined ? {} : { node: request.nodeName };
   const backlog = new Backlog();
@@ -39,6 +41,7 @@ export function liveSources(
     interfaces,
     backlog,
     ...node,
+    ...recording,
     onOpen: () => opened('capture'),
   });
   const conntrack = chooseConntrack(
@@ -46,6 +49,7 @@ export function liveSources(
     unresolved,
     () => opened('conntrack'),
     backlog,
+    request.conntrackUpdates,
   );
   const cluster = clusterSource(request, () => opened('cluster')).pipe(share());
   const changes = cluster.pipe(filter((event) => event.type === 'cluster' && concernsRules(event)));

@@ -10,10 +10,12 @@ import { watchAddresses } from '../sources/addresses.js';
 import type { Backlog } from '../sources/backlog.js';
 import type { LiveRequest } from './commands.js';
 import type { Io } from './io.js';
+import { LiveRecording } from './live-recording.js';
 import { liveSources } from './live-sources.js';
 import { rehearse } from './rehearse.js';
 import { Quota, RunEnd } from './run-end.js';
 import { Shown } from './shown.js';
+import type { Witness } from './witness.js';
 
 /** Time passes also when nothing happens: bounds run out, rows that are held back come out. */
 const TICK_MS = 50;
@@ -29,38 +31,78 @@ const BACKLOG_CHECK_MS = 10;
 
 /** `whichpod live`: from this node's sources into the machine, until interrupted or enough. */
 export async function run(request: LiveRequest, io: Io): Promise<number> {
+  const { remember = 0 } = request;
+  if (remember === 0) return watch(request, io);
+  const { LiveMemory } = await import('./live-memory.js');
+  return watch(request, io, new LiveMemory(remember, io));
+}
+
+/** The same with someone who sees everything that goes into the machine, and hears all that it says. */
+export async function watch(request: LiveRequest, io: Io, witness?: Witness): Promise<number> {
   const interfaces = new Interfaces();
+  const baseSeconds = secondsOf(io.now());
   const machine = new Correlator({
     interfaces,
-    baseSeconds: secondsOf(io.now()),
+    baseSeconds,
     firstListingIsOld: true,
     ...(request.nodeName !== undefined && { node: request.nodeName }),
     // `--count` counts what is said.
     saysDirect: request.output.direct,
-    describes: request.output.format !== 'summary' || request.count !== undefined,
+    // So do a recording's comments.
+    describes:
+      request.output.format !== 'summary' ||
+      request.count !== undefined ||
+      request.record !== undefined ||
+      witness !== undefined,
     ...(request.udpIdleNs !== undefined && { udpIdleNs: request.udpIdleNs }),
   });
+  witness?.begin({ interfaces, cluster: machine.cluster, node: request.nodeName });
   const unresolved = new Subject<void>();
   const names = new Awaited(awaitedNames(request));
   const traffic = new Awaited(['capture', 'conntrack']);
-  const sources = liveSources(request, interfaces, unresolved, (what) => {
+  const opened = (what: 'rules' | 'cluster' | 'capture' | 'conntrack'): void => {
     names.has(what);
     traffic.has(what);
+  };
+  const sources = liveSources(request, interfaces, unresolved, opened, {
+    ...(request.record !== undefined && {
+      tap: (frame) => recording?.frame(frame),
+      everything: request.record.everything,
+      ...(request.record.snaplen !== undefined && { snaplen: request.record.snaplen }),
+    }),
   });
+  const recording =
+    request.record &&
+    new LiveRecording(request.record, {
+      io,
+      interfaces,
+      request,
+      baseSeconds,
+      sources: sources.description,
+      failed: (error) => end.fail(error),
+    });
+  /** What goes to the machine is written down before. */
+  const noted = (events: Observable<InputEvent>): Observable<InputEvent> =>
+    recording === undefined ? events : events.pipe(tap((event) => recording.take(event)));
   const shown = new Shown(request.output, io, 'drop');
   const survey = new RuleSurvey();
   const quota = new Quota(request.count);
-  const end = new RunEnd([io.signal, shown.sink.closed]);
+  const end = new RunEnd([io.signal, shown.sink.closed, ...(recording?.closed ?? [])]);
   const running: Subscription[] = [];
   const start = (...events: Observable<InputEvent>[]): void => {
-    const say = (said: readonly OutputEvent[]): void => quota.take(shown.show(said));
-    running.push(feed(machine, events, say, (error) => end.fail(error)));
+    const say = (said: readonly OutputEvent[]): void => {
+      witness?.hear(said);
+      recording?.said(said);
+      quota.take(shown.show(said));
+    };
+    const seen = witness === undefined ? events : events.map((one) => one.pipe(tap(witness.take)));
+    running.push(feed(machine, seen, say, (error) => end.fail(error)));
   };
   const stopRehearsal = rehearse(request.output.format);
   try {
     start(
-      watchAddresses(),
-      sources.names.pipe(
+      noted(watchAddresses()),
+      noted(sources.names).pipe(
         tap((event) => {
           if (event.type === 'notice' && CLUSTER_DONE.has(event.notice.code)) names.has('cluster');
         }),
@@ -69,21 +111,30 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
     );
     await Promise.race([names.promise, end.promise, elapse(NAMES_MS)]);
     if (!io.signal.aborted) {
+      recording?.concluded();
       start(from(survey.conclude()));
-      start(sources.traffic.pipe(tap(stopRehearsal)), ticks());
+      start(noted(sources.traffic).pipe(tap(stopRehearsal)), noted(ticks()));
       await Promise.race([traffic.promise, end.promise, elapse(OPEN_MS)]);
       io.stderr.write(`watching (${sources.description}); Ctrl-C ends\n`);
       if (request.durationNs === undefined) await end.promise;
       else await Promise.race([end.promise, elapse(request.durationNs / 1_000_000)]);
       await elapse(DRAIN_MS);
       const left = await worked(sources.backlog);
-      if (left > 0) machine.push({ type: 'loss', loss: unseen(left, io.now()) });
+      if (left > 0) {
+        const loss: InputEvent = { type: 'loss', loss: unseen(left, io.now()) };
+        recording?.take(loss);
+        machine.push(loss);
+      }
     }
   } finally {
+    witness?.end();
     stopRehearsal();
     for (const subscription of running) subscription.unsubscribe();
   }
-  shown.show(machine.finish());
+  const last = machine.finish();
+  recording?.said(last);
+  recording?.end(io.now());
+  shown.show(last);
   return shown.end();
 
   function ticks(): Observable<InputEvent> {

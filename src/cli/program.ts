@@ -6,7 +6,8 @@ import { addExplain } from './explain-command.js';
 import { DEMO_HELP, LIVE_HELP, PROGRAM_HELP, REPLAY_HELP } from './help.js';
 import type { Io } from './io.js';
 import { demoRequest, liveRequest, replayRequest } from './options.js';
-import { addRecord } from './record-command.js';
+import { addRecord, withRecordOptions } from './record-command.js';
+import { recordRequest } from './record-request.js';
 import { addRules } from './rules-command.js';
 import { version } from './version.js';
 
@@ -58,32 +59,44 @@ function buildProgram(io: Io, commands: Commands, run: Run) {
     .addHelpText('after', PROGRAM_HELP);
 
   withOutputOptions(
-    program
-      .command('live')
-      .description("stream attributions of this node's connections until interrupted")
-      .helpOption('-h, --help', 'print this help')
-      .optionsGroup('What to watch:')
-      .option('--backend <backend>', `how packets are captured: ${BACKENDS.join(', ')}`)
-      .option('--conntrack <source>', `how conntrack is read: ${CONNTRACK.join(', ')}`)
-      .option('--rules <source>', `whose rules are read: ${RULES.join(', ')}`)
-      .option('--kubeconfig <file>', 'cluster to ask (default: as kubectl, else in-cluster)')
-      .option('--context <name>', 'context of the kubeconfig')
-      .option(
-        '--objects <path>',
-        "Kubernetes objects from kubectl's JSON files in place of a cluster",
-        collect,
-      )
-      .option('--no-cluster', 'ask no cluster: addresses instead of Pod names')
-      .option('--node-name <name>', "this node's name in the cluster (default: $NODE_NAME)")
-      .option('--duration <time>', 'end after 30s, 2m, 1h30m ...')
-      .option('--count <n>', 'end after this many connections')
-      .option('--udp-idle <time>', 'end an unanswered UDP flow after this silence (default: 30s)'),
+    withRecordOptions(
+      program
+        .command('live')
+        .description("stream attributions of this node's connections until interrupted")
+        .helpOption('-h, --help', 'print this help')
+        .optionsGroup('What to watch:')
+        .option('--backend <backend>', `how packets are captured: ${BACKENDS.join(', ')}`)
+        .option('--conntrack <source>', `how conntrack is read: ${CONNTRACK.join(', ')}`)
+        .option('--rules <source>', `whose rules are read: ${RULES.join(', ')}`)
+        .option('--kubeconfig <file>', 'cluster to ask (default: as kubectl, else in-cluster)')
+        .option('--context <name>', 'context of the kubeconfig')
+        .option(
+          '--objects <path>',
+          "Kubernetes objects from kubectl's JSON files in place of a cluster",
+          collect,
+        )
+        .option('--no-cluster', 'ask no cluster: addresses instead of Pod names')
+        .option('--node-name <name>', "this node's name in the cluster (default: $NODE_NAME)")
+        .option('--duration <time>', 'end after 30s, 2m, 1h30m ...')
+        .option('--count <n>', 'end after this many connections')
+        .option('--udp-idle <time>', 'end an unanswered UDP flow after this silence (default: 30s)')
+        .option(
+          '--conntrack-updates',
+          "read changes of conntrack's entries too: explain shows them",
+        )
+        .option(
+          '--remember <n>',
+          'connections that explain can ask about (default: 1000, 0: none)',
+        ),
+    ),
   )
     .option('--node <name>', "only of this node, the client's or the backend's", collect)
     .addHelpText('after', LIVE_HELP)
     .action(async (flags) => {
       run.verbose = flags.verbose ?? false;
-      run.code = await commands.live(liveRequest(flags, io), io);
+      const record = recordRequest(flags);
+      const request = liveRequest(flags, io);
+      run.code = await commands.live({ ...request, ...(record && { record }) }, io);
     });
 
   withOutputOptions(

@@ -4,7 +4,7 @@ import type { InputEvent } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
 import { describeWhere, type Problem, UsageError } from '../model/problem.js';
 import { secondsOf, UTC } from '../model/time.js';
-import { mergeByTime } from '../pipeline/merge.js';
+import { inTime } from '../pipeline/in-time.js';
 import { RuleCounters } from '../pipeline/rule-counters.js';
 import { RuleSurvey } from '../pipeline/rule-survey.js';
 import { escapeText } from '../sinks/escape.js';
@@ -35,6 +35,8 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
       'no capture and no conntrack among the inputs, so there is nothing to attribute; add a pcap, or what conntrack -L or -E printed',
     );
   }
+  const { recorded } = inputs;
+  const udpIdleNs = request.udpIdleNs ?? recorded?.udpIdleNs;
   const onlyNode = inputs.nodes.length === 1 ? inputs.nodes[0] : undefined;
   const machine = new Correlator({
     interfaces,
@@ -45,7 +47,8 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
     ...(onlyNode !== undefined && onlyNode !== '' && { node: onlyNode }),
     saysDirect: request.output.direct,
     describes: request.output.format !== 'summary',
-    ...(request.udpIdleNs !== undefined && { udpIdleNs: request.udpIdleNs }),
+    ...(udpIdleNs !== undefined && { udpIdleNs }),
+    ...(recorded !== undefined && { firstListingIsOld: recorded.firstListingIsOld }),
   });
   const shown = new Shown(request.output, io, 'wait');
   const counters = new RuleCounters(inputs.countedRules);
@@ -54,14 +57,15 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
     shown.show(events);
   };
   const survey = new RuleSurvey();
-  survey.prepare(inputs.prelude);
+  // A live run learns as it goes.
+  if (recorded === undefined) survey.prepare(inputs.prelude);
   const push = (events: readonly InputEvent[]): void => {
     for (const event of events) machine.push(event);
   };
   for (const event of inputs.prelude) push(survey.take(event));
-  push(survey.conclude());
+  if (recorded?.concluded !== false) push(survey.conclude());
   show(machine.take());
-  for await (const batch of mergeByTime(inputs.streams, interfaces)) {
+  for await (const batch of inTime(inputs, interfaces)) {
     for (const event of batch) push(survey.take(event));
     const events = machine.take();
     if (events.length > 0) {
@@ -74,7 +78,7 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
     if (io.signal.aborted || shown.sink.closed.aborted) break;
   }
   progress.end();
-  const last = machine.finish(inputs.counts.packets);
+  const last = machine.finish(recorded === undefined ? inputs.counts.packets : undefined);
   counters.tell(last);
   // The summary stays the last word.
   shown.show([...last.slice(0, -1), ...counters.statements(), ...last.slice(-1)]);

@@ -254,6 +254,8 @@ class ChildKeeper {
       if (tap !== undefined) {
         tapped.seconds = view.getUint32(at, true);
         tapped.nanoseconds = view.getUint32(at + 4, true);
+        // SLL's first field counts as linux/if_packet.h does.
+        tapped.packetType = bytes[at + FRAME_HEADER_BYTES + 1] ?? -1;
         tapped.linkType = LINK_SLL;
         tapped.bytes = bytes;
         tapped.from = at + FRAME_HEADER_BYTES;

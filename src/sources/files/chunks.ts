@@ -64,7 +64,7 @@ export class InputBytes {
    * Reads as much as is needed to recognise the input; to be called once. Throws UsageError if it may
    * not be read.
    */
-  async head(): Promise<Head> {
+  async head(enough: (bytes: Uint8Array) => boolean = () => false): Promise<Head> {
     // Of a pipe a problem in the head comes up only once, but is told again when its chunks are read.
     const problems: Problem[] = [];
     let later: ((problem: Problem) => void) | undefined;
@@ -79,6 +79,7 @@ export class InputBytes {
       pieces.push(new Uint8Array(next.value));
       length += next.value.length;
       if (length >= HEAD_BYTES) break;
+      if (this.file.form !== 'file' && enough(concatenate(pieces))) break;
     }
     const all = concatenate(pieces);
     if (this.file.form === 'file') {

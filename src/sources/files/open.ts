@@ -2,6 +2,7 @@ import { readClusterDocument } from '../../decode/cluster/documents.js';
 import { WatchLogReader } from '../../decode/cluster/watch-log.js';
 import { readIpJson } from '../../decode/net/ip-json.js';
 import { type Route, readIpRoutes } from '../../decode/net/ip-routes.js';
+import { isRecording } from '../../decode/record/block-scanner.js';
 import { type CountedRules, endpointCounters } from '../../decode/rules/endpoint-counters.js';
 import { IptablesSaveReader } from '../../decode/rules/iptables-save.js';
 import { readNftJson } from '../../decode/rules/nft-json.js';
@@ -29,6 +30,8 @@ import { ListingCheck } from './listings.js';
 import { lossOf, type OnProblem, unusable } from './losses.js';
 import { isLaterOfPair } from './pairs.js';
 import { type InputKind, recognise } from './recognise.js';
+import { recordingHead } from './recording.js';
+import { byRun, type OpenedRun, openRun, type RecordingFile } from './recording-run.js';
 import { placeRules, type RuleDump } from './rule-dumps.js';
 import {
   captureReader,
@@ -59,6 +62,8 @@ export interface OpenOptions {
   readonly kinds?: ReadonlySet<InputKind>;
   /** Hears of every dump of rules, also of one that tells nothing but new counters. */
   readonly onRules?: (dump: RuleDump) => void;
+  /** Wait for what is added to a recording that is still being written, until this signal. */
+  readonly following?: AbortSignal;
   /** Bytes of the streams' files read so far, of `ReplayInputs.totalBytes`. */
   readonly onProgress?: (bytesDone: number, bytesTotal: number) => void;
 }
@@ -73,8 +78,21 @@ export interface Skipped {
   readonly named: boolean;
 }
 
+/** Of a whichpod recording: how its machine was made, beside `firstTime` and the node. */
+export interface Recorded {
+  readonly firstListingIsOld: boolean;
+  readonly udpIdleNs?: number;
+  /** Whether the rules were read as far as they can be when the prelude ended. */
+  readonly concluded: boolean;
+}
+
 /** Recorded inputs, opened. */
 export interface ReplayInputs {
+  /**
+   * There is one whichpod recording and nothing else: `streams` is one stream in the very order in which
+   * the live run's machine got its events, ticks included, which must be kept.
+   */
+  readonly recorded?: Recorded;
   /** What holds from the beginning, to be told before the streams. */
   readonly prelude: readonly InputEvent[];
   /**
@@ -124,7 +142,7 @@ export async function openInputs(
   const opened: Opened[] = [];
   for (const file of files) {
     const bytes = new InputBytes(file, options.stdin);
-    const head = await bytes.head();
+    const head = await bytes.head(isRecording);
     const kind = recognise(head.bytes);
     // Of a folder's net/ nothing else is of use yet.
     if (file.context && kind !== 'ip-json' && kind !== 'ip-routes') continue;
@@ -158,6 +176,7 @@ class Opening {
   private lastRules: Nanos | undefined;
   private totalBytes = 0;
   private doneBytes = 0;
+  private recorded: Recorded | undefined;
 
   constructor(opened: readonly Opened[], options: OpenOptions) {
     this.opened = opened;
@@ -172,18 +191,20 @@ class Opening {
     const addresses = this.addressEvents(told);
     const rules = await this.readRules();
     const routes = await this.readRoutes();
+    const runs = await this.openRecordings();
     await this.openStreams();
     if (this.firstTime === undefined) await this.searchFirstTime();
     const { firstTime, skipped, streams, totalBytes, counts, countedRules } = this;
     return {
-      prelude: [...rules, ...cluster, ...addresses, ...this.losses],
+      ...(this.recorded === undefined ? {} : { recorded: this.recorded }),
+      prelude: [...rules, ...cluster, ...addresses, ...this.losses, ...runs],
       streams,
       skipped,
       hasEvidence: this.opened.some(
         ({ kind, file }) => isEvidence(kind) || (kind === 'empty' && file.named),
       ),
       ...(firstTime === undefined ? {} : { firstTime }),
-      hasConntrack: this.of('conntrack-xml', 'conntrack-text').length > 0,
+      hasConntrack: this.of('conntrack-xml', 'conntrack-text', 'recording').length > 0,
       ...(this.lastRules === undefined ? {} : { lastRules: this.lastRules }),
       nodes: this.nodes,
       routes,
@@ -413,8 +434,8 @@ class Opening {
     this.leaveOut(file, 'no-time', reason);
   }
 
-  private async openStreams(): Promise<void> {
-    const context: StreamContext = {
+  private get context(): StreamContext {
+    return {
       interfaces: this.options.interfaces,
       offsetAt: this.options.offsetAt,
       onProblem: this.options.onProblem,
@@ -427,6 +448,53 @@ class Opening {
         this.counts.packets += packets;
       },
     };
+  }
+
+  /** Opens whichpod's own recordings; what each told before its traffic. */
+  private async openRecordings(): Promise<readonly InputEvent[]> {
+    const files = this.of('recording').map((source): RecordingFile => {
+      const { file } = source;
+      this.totalBytes += file.size;
+      const head = recordingHead(source.head.bytes);
+      if (head === undefined) throw unusable(file.name, HEADLESS);
+      if (head.node !== undefined) file.node ??= head.node;
+      this.sees(nanosOf(head.baseSeconds, 0));
+      return { file, bytes: source.bytes, head };
+    });
+    const runs = byRun(files);
+    const others = this.opened.some(({ kind }) => !ASIDE.has(kind));
+    const { context } = this;
+    const signal = this.options.following;
+    const following = signal === undefined ? undefined : { signal };
+    const prelude: InputEvent[] = [];
+    for (const [first, ...rest] of runs) {
+      if (first === undefined) continue;
+      const run = await openRun([first, ...rest], context, following);
+      const { node } = first.file;
+      this.tellRules(first.file, run.prelude);
+      if (runs.length === 1 && !others) {
+        this.recorded = recordedOf(run);
+        this.streams.push(run.events);
+        prelude.push(...run.prelude);
+      } else {
+        const of = this.nodes.length < 2 ? undefined : node;
+        prelude.push(...run.prelude.map((event) => atNode(event, of)));
+        this.streams.push(withoutTicks(run.events, of));
+      }
+    }
+    return prelude;
+  }
+
+  private tellRules(file: InputFile, events: readonly InputEvent[]): void {
+    for (const event of events) {
+      if (event.type !== 'rules') continue;
+      const { rules, time } = event;
+      this.options.onRules?.({ file, rules, ...(time === undefined ? {} : { time }) });
+    }
+  }
+
+  private async openStreams(): Promise<void> {
+    const { context } = this;
     const listings = new Map<string, { time: Nanos; stream: AsyncIterable<InputEvent> }[]>();
     const single: AsyncIterable<InputEvent>[] = [];
     const undated: Opened[] = [];
@@ -532,8 +600,47 @@ async function* from(node: string, stream: AsyncIterable<InputEvent>): AsyncGene
   }
 }
 
+/** What may stand beside a recording and changes nothing of what it says. */
+const ASIDE: ReadonlySet<InputKind> = new Set(['recording', 'unknown', 'empty']);
+
+const HEADLESS: Problem = {
+  code: 'recording-damaged',
+  message: 'this is a recording of whichpod whose first block cannot be read',
+  where: {},
+  advice:
+    'copy it again, or use the whichpod version that wrote it; its packets can be replayed after: editcap FILE packets.pcapng',
+  fatal: true,
+};
+
+function recordedOf({ head, concluded }: OpenedRun): Recorded {
+  const { firstListingIsOld, udpIdleNs } = head;
+  return { firstListingIsOld, concluded, ...(udpIdleNs !== undefined && { udpIdleNs }) };
+}
+
+/** The events of a live run among other inputs: those have no ticks, and time passes with what happens. */
+async function* withoutTicks(
+  events: AsyncIterable<InputEvent>,
+  node: string | undefined,
+): AsyncGenerator<InputEvent> {
+  for await (const event of events) if (event.type !== 'tick') yield atNode(event, node);
+}
+
+function atNode(event: InputEvent, node: string | undefined): InputEvent {
+  const hasNode =
+    event.type === 'packets' ||
+    event.type === 'conntrack' ||
+    event.type === 'rules' ||
+    event.type === 'addresses';
+  return hasNode && node !== undefined ? { ...event, node } : event;
+}
+
 function isEvidence(kind: InputKind): boolean {
-  return kind === 'capture' || kind === 'conntrack-xml' || kind === 'conntrack-text';
+  return (
+    kind === 'recording' ||
+    kind === 'capture' ||
+    kind === 'conntrack-xml' ||
+    kind === 'conntrack-text'
+  );
 }
 
 /** The time of the first packet of interest in a capture's head. Throws UsageError for a capture of which nothing can be read. */

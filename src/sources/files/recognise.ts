@@ -3,10 +3,12 @@ import { recogniseCluster } from '../../decode/cluster/recognise.js';
 import { conntrackKind } from '../../decode/conntrack/recognise.js';
 import { isIpJson } from '../../decode/net/ip-json.js';
 import { isIpRoutes } from '../../decode/net/ip-routes.js';
+import { isRecording } from '../../decode/record/block-scanner.js';
 import { isIptablesSave } from '../../decode/rules/iptables-save.js';
 
 /** What an input is. */
 export type InputKind =
+  | 'recording'
   | 'capture'
   | 'conntrack-xml'
   | 'conntrack-text'
@@ -25,6 +27,7 @@ const NFT_JSON = /^\s*\{\s*"nftables"\s*:/;
 /** What an input is by its first 64 KiB (all, if it has less), whatever it is called. */
 export function recognise(first: Uint8Array): InputKind {
   if (first.length === 0) return 'empty';
+  if (isRecording(first)) return 'recording';
   if (isCapture(first) !== undefined) return 'capture';
   if (isIptablesSave(first)) return 'iptables-save';
   const conntrack = conntrackKind(first);

@@ -1,0 +1,62 @@
+import {
+  CLUSTER_KINDS,
+  type ClusterChange,
+  type ClusterKind,
+  type ClusterRecord,
+} from '../model/cluster.js';
+import type { InputEvent } from '../model/event.js';
+import type { Nanos } from '../model/time.js';
+
+/** What holds at a moment, out of what was told before it: for a file that begins in the middle of a run. */
+export class StateNow {
+  private readonly rules = new Map<string, InputEvent>();
+  private readonly addresses = new Map<string, InputEvent>();
+  private readonly cluster = new Map<ClusterKind, Map<string, ClusterRecord>>();
+  private readonly changed = new Map<ClusterKind, Nanos | undefined>();
+
+  take(event: InputEvent): void {
+    switch (event.type) {
+      case 'rules': {
+        const { kind, family, backend } = event.rules;
+        this.rules.set(`${event.node ?? ''}\0${kind}\0${family}\0${backend}`, event);
+        break;
+      }
+      case 'addresses':
+        this.addresses.set(event.node ?? '', event);
+        break;
+      case 'cluster':
+        this.apply(event.change, event.time);
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** What to tell someone who knows nothing. */
+  events(): readonly InputEvent[] {
+    const lists = CLUSTER_KINDS.flatMap((kind): InputEvent[] => {
+      const known = this.cluster.get(kind);
+      if (known === undefined) return [];
+      const time = this.changed.get(kind);
+      const change = { op: 'list', kind, items: [...known.values()] } as const;
+      return [{ type: 'cluster', ...(time !== undefined && { time }), change }];
+    });
+    return [...this.addresses.values(), ...this.rules.values(), ...lists];
+  }
+
+  private apply(change: ClusterChange, time: Nanos | undefined): void {
+    const kind = change.op === 'list' ? change.kind : change.item.kind;
+    const known = this.cluster.get(kind) ?? new Map<string, ClusterRecord>();
+    this.cluster.set(kind, known);
+    this.changed.set(kind, time);
+    if (change.op === 'list') {
+      known.clear();
+      for (const item of change.items) known.set(keyOf(item), item);
+    } else if (change.op === 'set') known.set(keyOf(change.item), change.item);
+    else known.delete(keyOf(change.item));
+  }
+}
+
+function keyOf({ namespace, name }: ClusterRecord): string {
+  return `${namespace}/${name}`;
+}
