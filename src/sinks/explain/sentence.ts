@@ -7,8 +7,8 @@ import { packetWords, podName } from './words.js';
 /** The explanation in one line: the title of a picture or page. Not escaped. */
 export function titleOf({ attribution, walk, findings }: Explanation): string {
   if (attribution) return connectionTitle(attribution);
-  if (walk) return `If this came: ${packetWords(walk.possible.packet)}`;
-  return findings[0]?.title ?? 'Nothing is known';
+  if (findings[0]) return findings[0].title;
+  return walk ? `If this came: ${packetWords(walk.possible.packet)}` : 'Nothing is known';
 }
 
 function connectionTitle({ client, service, destination, backend, outcome }: Attribution): string {

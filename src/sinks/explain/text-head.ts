@@ -15,15 +15,13 @@ export function headLines(explanation: Explanation, page: Page): string[] {
       ...factLines(factsOf(attribution), page),
     ];
   }
-  if (walk) {
-    return factLines(
-      [{ label: 'If this came', text: packetWords(walk.possible.packet), tone: 'plain' }],
-      page,
-    );
-  }
   // A question about a Pod: the gravest finding is the answer.
-  const title = findings[0]?.title ?? 'nothing is known';
-  return wrap(escapeText(title), page.width).map((line) => page.colors.bold(line));
+  const title = findings[0]?.title ?? (walk ? '' : 'nothing is known');
+  const answer = wrap(escapeText(title), page.width).map((line) => page.colors.bold(line));
+  if (walk === undefined) return answer;
+  const packet = packetWords(walk.possible.packet);
+  const asked = factLines([{ label: 'If this came', text: packet, tone: 'plain' }], page);
+  return title === '' ? asked : [...answer, '', ...asked];
 }
 
 /** In three columns where they fit, else each place on lines of its own. */

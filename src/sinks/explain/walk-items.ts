@@ -20,8 +20,6 @@ export type WalkItem =
 
 /** Passed-over rules in a row that are still shown one by one. */
 const SHOWN_IN_A_ROW = 3;
-/** Reasons for passing over that are named; beyond it there is no common one. */
-const MAX_REASONS = 2;
 /** Groups of ways that go on differently after their translation; the others are like them. */
 const MAX_GROUPS = 4;
 
@@ -228,14 +226,32 @@ function afterTranslation({ steps }: WalkEnding): number {
   return at < 0 ? steps.length : at + 1;
 }
 
+/** What a reason is about, by how it is worded; each names values of its own. */
+const SUBJECTS: readonly (readonly [RegExp, string])[] = [
+  [/^(?:the )?destination port/, 'destination port'],
+  [/^(?:the )?source port/, 'source port'],
+  [/^(?:the )?destination/, 'destination'],
+  [/^(?:the )?source/, 'source'],
+  [/^it is (?:tcp|udp|sctp|protocol)\b/i, 'protocol'],
+  [/^it (?:comes|leaves|does not)/, 'interface'],
+  [/^its state/, 'state'],
+  [/\bmark\b/, 'mark'],
+];
+
 /** Why they were passed over, in one line; '' if each for a reason of its own. */
 function commonReason(rules: readonly WalkedRule[]): string {
-  const counts = new Map<string, number>();
-  for (const { because } of rules) {
-    if (because !== undefined) counts.set(because, (counts.get(because) ?? 0) + 1);
+  const [first] = rules;
+  if (first?.because !== undefined && rules.every(({ because }) => because === first.because)) {
+    return first.because;
   }
-  const [only] = counts.keys();
-  if (counts.size === 1 && only !== undefined && counts.get(only) === rules.length) return only;
-  if (counts.size === 0 || counts.size > MAX_REASONS) return '';
-  return [...counts].map(([because, count]) => `${count}: ${because}`).join('; ');
+  const counts = new Map<string, number>();
+  for (const { because = '' } of rules) {
+    const subject = SUBJECTS.find(([words]) => words.test(because))?.[1];
+    if (subject === undefined) return '';
+    counts.set(subject, (counts.get(subject) ?? 0) + 1);
+  }
+  const said = [...counts].sort(([, a], [, b]) => b - a);
+  const [only] = said;
+  if (only && said.length === 1) return `by their ${only[0]}`;
+  return said.map(([subject, count]) => `${count} by their ${subject}`).join(', ');
 }
