@@ -38,9 +38,15 @@ export class RulesInForce {
     const isLater = this.begin !== undefined && time !== undefined && time > this.begin;
     const before = this.now.get(key);
     this.now.set(key, event);
-    // Nothing else is known of the rules at its beginning; or only names have been learnt.
     const known = this.atBegin.get(key);
-    if (!isLater || known === undefined || (event.again === true && known.rules === rules)) {
+    if (
+      !isLater ||
+      // Nothing else is known of the rules at its beginning; or only names have been learnt.
+      known === undefined ||
+      (event.again === true && known.rules === rules) ||
+      // A dump is taken some time after the rules were written: this one shows the way that it took.
+      (this.attribution.rules !== undefined && !this.leads(known) && this.leads(event))
+    ) {
       this.atBegin.set(key, event);
     }
     if (before === undefined || event.again === true || time === undefined) return;
@@ -67,6 +73,13 @@ export class RulesInForce {
   /** In an order of their own, whichever were read first. */
   private get inOrder(): readonly RulesEvent[] {
     return [...this.atBegin].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, event]) => event);
+  }
+
+  private leads(event: RulesEvent): boolean {
+    const { backend } = this.attribution;
+    return this.own(event).some(({ routes }) =>
+      routes.some(({ ip, port }) => ip === backend?.ip && port === backend.port),
+    );
   }
 
   private own({ services }: RulesEvent): readonly ServiceEntry[] {
