@@ -56,20 +56,22 @@ interface Cell {
 
 /** Cells of which too few are expected, as one with others; nothing is left out. */
 function pool(cells: readonly Cell[]): readonly Cell[] {
-  const sorted = [...cells].sort((a, b) => a.expected - b.expected);
-  let small: Cell = { observed: 0, expected: 0 };
+  const sorted = cells
+    .filter(({ expected, observed }) => expected > 0 || observed > 0)
+    .sort((a, b) => a.expected - b.expected);
+  let small: Cell | undefined;
   let used = 0;
   for (const cell of sorted) {
-    if (small.expected === 0 && cell.expected >= MIN_EXPECTED && small.observed === 0) break;
-    if (small.expected >= MIN_EXPECTED) break;
+    const isEnough = (small ?? cell).expected >= MIN_EXPECTED;
+    if (isEnough && cell.expected >= MIN_EXPECTED) break;
     small = {
-      observed: small.observed + cell.observed,
-      expected: small.expected + cell.expected,
+      observed: (small?.observed ?? 0) + cell.observed,
+      expected: (small?.expected ?? 0) + cell.expected,
     };
     used++;
   }
-  const rest = sorted.slice(used);
-  return used === 0 ? rest : small.expected >= MIN_EXPECTED ? [small, ...rest] : [];
+  if (small === undefined) return sorted;
+  return small.expected >= MIN_EXPECTED ? [small, ...sorted.slice(used)] : [];
 }
 
 /** Calls skewed what is too unlikely for chance, given how many were tested. */

@@ -7,6 +7,7 @@ const STATISTIC_ONE = 2 ** STATISTIC_BITS;
 
 const TARGET = /(?:^| )-[jg] (\S+)/;
 const PROBABILITY = /(?:^| )--probability ([\d.]+)/;
+const EVERY = /(?:^| )--every (\d+)/;
 const RECENT = /(?:^| )-m recent /;
 const SECONDS = /(?:^| )--seconds (\d+)/;
 const BALANCER = /^(?:KUBE-(?:SVC|SVL|XLB)-|service-|local-)/;
@@ -54,7 +55,10 @@ export function choicesOf(
       continue;
     }
     const probability = PROBABILITY.exec(text)?.[1];
+    const every = EVERY.exec(text)?.[1];
     if (probability !== undefined) choice.stored = Math.round(Number(probability) * STATISTIC_ONE);
+    // Not kube-proxy's, and not by chance, but as often.
+    else if (every !== undefined) choice.stored = Math.round(STATISTIC_ONE / Number(every));
     if (counted) choice.chance = sum(choice.chance, counted);
   }
   return {

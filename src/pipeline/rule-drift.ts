@@ -245,8 +245,8 @@ class Search {
 
   private missingServices(): void {
     const there = new Set(
-      this.overview.services.flatMap(({ protocol, ways }) =>
-        ways.map((way) => `${protocol} ${way.address} ${way.port}`),
+      this.overview.services.flatMap(({ service, protocol, ways }) =>
+        ways.map((way) => `${protocol} ${way.address} ${way.port} ${nameOf(service)}`),
       ),
     );
     const families = new Map<4 | 6, number>();
@@ -262,11 +262,13 @@ class Search {
         const read = families.get(ip.includes(':') ? 6 : 4);
         if (read === undefined) continue;
         for (const port of record.ports) {
-          if (there.has(`${protocolNumber(port.protocol)} ${ip} ${port.port}`)) continue;
-          const { namespace, name } = record;
+          const at = `${protocolNumber(port.protocol)} ${ip} ${port.port}`;
+          if (there.has(`${at} ${nameOf(record)}`) || there.has(`${at} ${nameOf(undefined)}`)) {
+            continue;
+          }
           const service = {
-            namespace,
-            name,
+            namespace: record.namespace,
+            name: record.name,
             ...(port.name !== undefined && { portName: port.name }),
           };
           const since = this.cluster.serviceSince(service);
@@ -325,6 +327,10 @@ class Search {
     const time = this.held[read]?.time;
     return since !== undefined && time !== undefined && time - since < this.options.settleNs;
   }
+}
+
+function nameOf(service: Pick<ServicePortName, 'namespace' | 'name'> | undefined): string {
+  return service === undefined ? '' : `${service.namespace}/${service.name}`;
 }
 
 /** The ready ones, else those that serve while they end. */
