@@ -106,10 +106,9 @@ export interface ConntrackFacts {
   readonly counters: Readonly<Record<string, number>>;
   /** `net.bridge.bridge-nf-call-iptables`. */
   readonly bridgeCalls?: number;
-  readonly bridgeCalls6?: number;
+  /** `net.core.rmem_max` and `rmem_default`, in bytes. */
   readonly rmemMax?: number;
   readonly rmemDefault?: number;
-  readonly forwarding?: number;
 }
 
 export interface InterfaceFacts {

@@ -10,7 +10,7 @@ export function judgeNode(facts: NodeFacts): Check[] {
 
 function namespaceCheck(facts: NodeFacts): Check {
   const { namespace, interfaces, rules } = facts;
-  const { own, first, initial, inPod } = namespace;
+  const { own, first, firstProcessIsTheMachines, initial, inPod } = namespace;
   const base = {
     group: 'node',
     check: 'network-namespace',
@@ -42,7 +42,8 @@ function namespaceCheck(facts: NodeFacts): Check {
       misses: "every other Pod's connections",
     };
   }
-  const other = first !== undefined && own !== undefined && first !== own;
+  // In a container process 1 is the container's own, and tells nothing.
+  const other = firstProcessIsTheMachines === true && first !== undefined && first !== own;
   return {
     ...base,
     level: interfaces.list.some(({ name, up }) => name !== 'lo' && up) ? 'warn' : 'fail',

@@ -36,7 +36,7 @@ export function judgeProcess(facts: NodeFacts): Check[] {
     capCheck(process),
     packetCheck(facts),
     ...(process.netlink === undefined ? [] : [netlinkCheck(process.netlink)]),
-    ...bufferChecks(process),
+    ...bufferChecks(facts),
   ];
 }
 
@@ -194,10 +194,11 @@ function netlinkCheck(netlink: NonNullable<ProcessFacts['netlink']>): Check {
   };
 }
 
-/** An event takes 1,280 bytes of a socket's buffer (measured on Linux 6.18). */
-const EVENT_BYTES = 1_280;
+/** What an event of conntrack takes of a socket's buffer (measured on Linux 6.18). */
+export const EVENT_BYTES = 1_280;
 
-function bufferChecks({ buffer }: ProcessFacts): Check[] {
+function bufferChecks({ process, conntrack }: NodeFacts): Check[] {
+  const { buffer } = process;
   if (buffer === undefined) return [];
   const base = {
     group: 'process',
@@ -208,13 +209,14 @@ function bufferChecks({ buffer }: ProcessFacts): Check[] {
   const room = Math.floor(granted / EVENT_BYTES);
   const fact = `${mebibytes(granted)} MiB for conntrack's events, room for ${room} that wait`;
   if (granted >= asked) return [{ ...base, level: 'ok', fact }];
+  const { rmemMax } = conntrack;
+  const now = rmemMax === undefined ? '' : `, now ${rmemMax}`;
   return [
     {
       ...base,
       level: 'warn',
       fact: `${fact} (${mebibytes(asked)} were asked for)`,
-      remedy:
-        'CAP_NET_ADMIN of the first user namespace lifts the limit; else raise net.core.rmem_max',
+      remedy: `CAP_NET_ADMIN of the first user namespace lifts the limit; else raise net.core.rmem_max${now}`,
       misses: 'conntrack events in bursts of connections (each is said as a loss)',
     },
   ];

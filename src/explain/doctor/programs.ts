@@ -1,5 +1,5 @@
 import type { Check, NodeFacts, ProgramFacts } from '../../model/doctor.js';
-import { conntrackBy } from './process.js';
+import { conntrackBy, EVENT_BYTES } from './process.js';
 import { compareVersions } from './versions.js';
 
 type Found = NonNullable<ProgramFacts['found']>;
@@ -42,7 +42,7 @@ function conntrackCheck(facts: NodeFacts): Check {
   const bad =
     version === undefined || compareVersions(version, '1.4.7') > 0
       ? undefined
-      : compareVersions(version, '1.4.5') < 0
+      : compareVersions(version, '1.4.4') < 0
         ? 'ends when its buffer overruns'
         : 'its -b has no effect, and it says on stderr alone that its buffer overran';
   if (!used || bad === undefined) {
@@ -50,13 +50,16 @@ function conntrackCheck(facts: NodeFacts): Check {
     const unused = conntrackBy(facts) === 'netlink' ? '; netlink is used in its place' : '';
     return { ...base, level: 'ok', fact: `${text}${why}${unused}` };
   }
+  const { rmemDefault } = facts.conntrack;
+  const room =
+    rmemDefault === undefined ? '' : ` (of ${Math.floor(rmemDefault / EVENT_BYTES)} events)`;
   return {
     ...base,
     level: 'warn',
     fact: `${text}: ${bad}`,
     remedy:
       'build the addon (npm run build:native): netlink is used then; or raise net.core.rmem_default',
-    misses: 'conntrack events in bursts of some hundred connections',
+    misses: `conntrack events in bursts that overrun its buffer${room}`,
   };
 }
 
@@ -104,7 +107,11 @@ function iptablesCheck(facts: NodeFacts, family: number): Check {
       misses: 'matches of rules that a newer iptables wrote',
     };
   }
-  return { ...base, level: 'ok', fact: text };
+  // In a Pod it is the image's, and the rules are written by the node's and kube-proxy's.
+  const whose = facts.namespace.inPod
+    ? "; the container's own, to be no older than the node's"
+    : '';
+  return { ...base, level: 'ok', fact: `${text}${whose}` };
 }
 
 /** What is known of iptables-nft reading rules of iptables-nft, where there are such rules. */

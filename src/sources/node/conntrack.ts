@@ -23,25 +23,19 @@ export async function conntrackFacts(root: string): Promise<ConntrackFacts> {
       SETTINGS.map(async (name) => [name, await numberOf(`${root}${PREFIX}${name}`)] as const),
     ),
     textOf(`${root}proc/net/stat/nf_conntrack`),
-    ...[
-      'net/bridge/bridge-nf-call-iptables',
-      'net/bridge/bridge-nf-call-ip6tables',
-      'net/core/rmem_max',
-      'net/core/rmem_default',
-      'net/ipv4/ip_forward',
-    ].map((name) => numberOf(`${root}proc/sys/${name}`)),
+    ...['net/bridge/bridge-nf-call-iptables', 'net/core/rmem_max', 'net/core/rmem_default'].map(
+      (name) => numberOf(`${root}proc/sys/${name}`),
+    ),
   ]);
-  const [bridgeCalls, bridgeCalls6, rmemMax, rmemDefault, forwarding] = others;
+  const [bridgeCalls, rmemMax, rmemDefault] = others;
   return {
     settings: Object.fromEntries(
       settings.filter((one): one is readonly [string, number] => one[1] !== undefined),
     ),
     counters: countersOf(statistics ?? ''),
     ...(bridgeCalls !== undefined && { bridgeCalls }),
-    ...(bridgeCalls6 !== undefined && { bridgeCalls6 }),
     ...(rmemMax !== undefined && { rmemMax }),
     ...(rmemDefault !== undefined && { rmemDefault }),
-    ...(forwarding !== undefined && { forwarding }),
   };
 }
 

@@ -180,7 +180,7 @@ const PROCESS: readonly Row[] = [
     'receive-buffer',
     'warn',
     /0\.4 MiB .* room for 332 .*128 were asked/,
-    /rmem_max/,
+    /rmem_max, now 212992$/,
   ],
 ];
 
@@ -247,6 +247,17 @@ const NODE: readonly Row[] = [
     'fail',
     /not the network namespace of process 1/,
     /nsenter/,
+  ],
+  [
+    'an empty namespace in a container',
+    nodeWith({
+      namespace: { ...away, firstProcessIsTheMachines: false },
+      rules: noRules,
+      interfaces: { list: [{ name: 'lo', up: true }] },
+    }),
+    'network-namespace',
+    'fail',
+    /not the machine's own/,
   ],
   [
     'some other namespace',
@@ -407,6 +418,13 @@ const PROGRAMS: readonly Row[] = [
     'iptables',
     'ok',
     /1\.8\.7/,
+  ],
+  [
+    'iptables in a Pod',
+    nodeWith({ namespace: { inPod: true } }),
+    'iptables',
+    'ok',
+    /the container's own/,
   ],
   ['nft is there', HEALTHY, 'nft', 'ok', /^nft 1\.0\.6$/],
   [

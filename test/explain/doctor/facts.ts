@@ -74,6 +74,8 @@ export const HEALTHY: NodeFacts = {
     },
     counters: { insert_failed: 0, drop: 0, early_drop: 0 },
     bridgeCalls: 1,
+    rmemMax: 212_992,
+    rmemDefault: 212_992,
   },
   interfaces: {
     list: [
