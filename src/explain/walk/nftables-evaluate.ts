@@ -22,12 +22,13 @@ import {
   type Scalar,
   TCP_FLAGS,
 } from './nftables-values.js';
+import { isLocal } from './question.js';
 
 /** The packet at one place of its way. */
 export interface Scene {
   readonly family: 4 | 6;
   readonly hook: Hook;
-  /** conntrack looks at a packet at priority -200; `never`: a rule took it out of conntrack's hands. */
+  /** conntrack looks at a packet at priority -200, unless a rule took it out of its hands. */
   readonly tracked: 'yes' | 'not yet' | 'never';
   readonly at: HookFacts;
   readonly branch: Branch;
@@ -98,12 +99,6 @@ export function evaluate(expression: NftJson, scene: Scene, expected: Kind = NUM
   }
 }
 
-/** An address of the node: whether nobody knows is `undefined`. */
-export function isLocal(address: string, { at: { facts } }: Scene): boolean | undefined {
-  if (address.startsWith('127.') || address === '::1') return true;
-  return facts.addresses?.has(address);
-}
-
 function known(kind: Kind, value: Scalar): Got {
   return { is: 'known', values: [value], kinds: [kind] };
 }
@@ -122,7 +117,7 @@ function payload(inner: NftJson, scene: Scene): Got {
       return { is: 'missing', because: `it is an IPv${family} packet` };
     }
     const kind = family === 4 ? ADDRESS_4 : ADDRESS_6;
-    if (what === 'saddr') return source(kind, scene);
+    if (what === 'saddr') return read(kind, branch.source);
     if (what === 'daddr') return read(kind, branch.destination);
     if (what === 'protocol' || what === 'nexthdr') return known(PROTOCOL, BigInt(protocol));
     return unknown(NUMBER);
@@ -132,10 +127,12 @@ function payload(inner: NftJson, scene: Scene): Got {
   if (own !== 0 && own !== protocol) {
     return { is: 'missing', because: `the protocol is ${PROTOCOL.write(BigInt(protocol))}` };
   }
-  if (what === 'dport' && PORTS.has(protocol)) return known(PORT, BigInt(branch.port));
+  if (what === 'dport' && PORTS.has(protocol)) {
+    return branch.port === 0 ? unknown(PORT) : known(PORT, BigInt(branch.port));
+  }
   if (what === 'sport' && PORTS.has(protocol)) {
     const { sourcePort } = at.packet;
-    // What a translation of the source leaves of the port is not known.
+    // What a translation of the source leaves of the port nobody knows.
     if (sourcePort === undefined || branch.masquerade !== 'no') return unknown(PORT);
     return known(PORT, BigInt(sourcePort));
   }
@@ -159,11 +156,6 @@ function rawField(inner: NftJson, family: 4 | 6): string {
     default:
       return '';
   }
-}
-
-function source(kind: Kind, { branch, at }: Scene): Got {
-  const isHidden = branch.masquerade !== 'no' && branch.source === at.packet.source;
-  return isHidden ? unknown(kind) : read(kind, branch.source);
 }
 
 function read(kind: Kind, text: string): Got {
@@ -194,7 +186,7 @@ function meta(key: string, { branch, family, at }: Scene): Got {
 }
 
 function ct(inner: NftJson, scene: Scene): Got {
-  const { family, tracked, at } = scene;
+  const { family, tracked, at, branch } = scene;
   const { packet } = at;
   const key = textOf(field(inner, 'key')) ?? '';
   if (key === 'state') {
@@ -204,9 +196,10 @@ function ct(inner: NftJson, scene: Scene): Got {
   if (tracked !== 'yes') return { is: 'missing', because: 'conntrack does not know the packet' };
   if (key === 'status') return known(CT_STATUS, statusOf(scene));
   if (key === 'direction') return known(CT_DIRECTION, 0n);
+  if (key === 'mark') return known(MARK, BigInt((branch.connmark ?? 0) >>> 0));
   const address = family === 4 ? ADDRESS_4 : ADDRESS_6;
   const name = key.replace(/^ip6? /, '');
-  if (field(inner, 'dir') !== 'original') return unknown(key === 'mark' ? MARK : NUMBER);
+  if (field(inner, 'dir') !== 'original') return unknown(NUMBER);
   switch (name) {
     case 'saddr':
       return read(address, packet.source);
@@ -240,10 +233,10 @@ function fib(inner: NftJson, scene: Scene): Got {
   const { branch } = scene;
   const address = flag === 'saddr' ? branch.source : branch.destination;
   if (isMulticast(address)) return known(FIB_TYPE, 'multicast');
-  const local = isLocal(address, scene);
+  const local = isLocal(address, scene.at.facts);
   if (local === true) return known(FIB_TYPE, 'local');
   const got = { is: 'unknown', values: [undefined], kinds: [FIB_TYPE] } as const;
-  return local === undefined ? got : { ...got, except: 'local' };
+  return local === false ? { ...got, except: 'local' } : got;
 }
 
 function isMulticast(address: string): boolean {

@@ -19,6 +19,7 @@ import {
   patternOf,
   type Scalar,
 } from './nftables-values.js';
+import { isLocal } from './question.js';
 import { ONE, times } from './share.js';
 
 /** Whether a match holds. */
@@ -398,15 +399,16 @@ function assumptions(
   left: NftJson,
   right: NftJson,
   op: string,
-  { branch }: Scene,
+  { branch, at }: Scene,
 ): { readonly holds: string; readonly fails: string } {
   const flags = field(field(left, 'fib'), 'flags');
   const flag = isList(flags) && flags.length === 1 ? flags[0] : flags;
   if (right === 'local' && (flag === 'saddr' || flag === 'daddr')) {
-    const address = flag === 'saddr' ? branch.source : branch.destination;
-    const is = `${address} is an address of the node`;
-    const isNot = `${address} is no address of the node`;
-    return op === '!=' ? { holds: isNot, fails: is } : { holds: is, fails: isNot };
+    const question = isLocal(flag === 'saddr' ? branch.source : branch.destination, at.facts);
+    if (typeof question !== 'boolean') {
+      const { yes, no } = question;
+      return op === '!=' ? { holds: no, fails: yes } : { holds: yes, fails: no };
+    }
   }
   // One text for a condition and for its negation.
   const text = matchText(op === '!=' ? { left, right, op: '==' } : match);

@@ -15,7 +15,7 @@ import {
 } from './nftables-match.js';
 import { elementText, expressionText } from './nftables-text.js';
 import { ADDRESS_4, ADDRESS_6, type Kind, MARK, PORT } from './nftables-values.js';
-import { ONE, times } from './share.js';
+import { ONE, rest, times } from './share.js';
 
 /** What a rule says about where the packet goes next. */
 export type Verdict =
@@ -76,8 +76,6 @@ const GATES = new Set(['limit', 'quota', 'ct count', 'meter']);
 const MAX_WAYS = 16_384;
 /** A random number that is not looked up in a map is followed for each of so many values. */
 const MAX_VALUES = 64;
-
-export const UNTRACKED = 'is not tracked: nothing translates it';
 
 /** All ways that a packet can take through one rule. `isNat`: translations are done here. */
 export class RuleWalk {
@@ -147,7 +145,10 @@ export class RuleWalk {
           parts: (1n << BigInt(said.share.bits)) - said.share.parts,
           bits: said.share.bits,
         };
-        if (not.parts > 0n) this.pass(likely(progress, not), 'by chance', chance);
+        if (not.parts > 0n) {
+          const missed = times(progress.chance ?? ONE, not);
+          this.pass({ ...likely(progress, not), chance: missed }, 'by chance');
+        }
         return;
       }
       case 'unknown':
@@ -161,6 +162,7 @@ export class RuleWalk {
     let reached: Progress = { ...progress, open: [] };
     const failed: Passage[] = [];
     for (const one of progress.open) {
+      if (!one.set) progress.scene.at.remark?.(`whether ${one.holds} cannot be told`);
       const hint = one.hint === undefined ? '' : ` (${one.hint})`;
       failed.unshift({
         scene: assume(reached.scene, one.fails, one.set === undefined),
@@ -223,20 +225,22 @@ export class RuleWalk {
       case 'redirect':
         this.translate(kind, inner, progress);
         return;
-      case 'notrack': {
-        const { scene } = progress;
-        const effect: Effect = { does: 'unknown', what: UNTRACKED };
-        const untracked: Scene = scene.tracked === 'yes' ? scene : { ...scene, tracked: 'never' };
-        this.from(at + 1, {
-          ...progress,
-          scene: untracked,
-          effects: [...progress.effects, effect],
-        });
+      case 'notrack':
+        this.untrack(at, progress);
         return;
-      }
       default:
         this.lost(progress, expressionText({ [kind]: inner }));
     }
+  }
+
+  /** Only before conntrack has seen the packet (nft_notrack_eval, linux/net/netfilter/nft_ct.c). */
+  private untrack(at: number, progress: Progress): void {
+    const { scene } = progress;
+    const isEarly = scene.tracked === 'not yet';
+    const branch = isEarly ? ({ ...scene.branch, untracked: true } as const) : scene.branch;
+    const after: Scene = isEarly ? { ...scene, tracked: 'never', branch } : scene;
+    const effects: readonly Effect[] = [...progress.effects, { does: 'nothing' }];
+    this.from(at + 1, { ...progress, scene: after, effects });
   }
 
   private verdictMap(at: number, inner: NftJson, progress: Progress): void {
@@ -254,7 +258,7 @@ export class RuleWalk {
     for (const choice of found.choices) {
       const chosen = taken(progress, choice, found.choices.length);
       if (!choice.entry) {
-        this.pass(chosen, missed(inner, progress.scene), chosen.chance);
+        this.pass(chosen, missed(inner, progress.scene));
         continue;
       }
       const [kind, target] = single(choice.entry.element.value ?? null) ?? ['', null];
@@ -284,24 +288,33 @@ export class RuleWalk {
   private mangle(at: number, inner: NftJson, progress: Progress): void {
     const key = field(inner, 'key') ?? null;
     const value = field(inner, 'value') ?? null;
-    if (field(field(key, 'meta'), 'key') !== 'mark') {
+    const isOwn = field(field(key, 'meta'), 'key') === 'mark';
+    const isConntrack = field(field(key, 'ct'), 'key') === 'mark';
+    if (!isOwn && !isConntrack) {
       // Where a packet's header is changed, it goes where nobody said.
       if (field(key, 'payload') === undefined) this.from(at + 1, progress);
       else this.lost(progress, `${expressionText(key)} is set`);
       return;
     }
+    if (isConntrack && progress.scene.tracked !== 'yes') {
+      this.from(at + 1, progress);
+      return;
+    }
     this.each(value, MARK, progress, (got, next) => {
-      const mark = got.is === 'known' ? got.values[0] : undefined;
-      if (typeof mark === 'bigint') {
-        const effect: Effect = { does: 'mark', mark: Number(mark) };
-        const scene = { ...next.scene, branch: { ...next.scene.branch, mark: Number(mark) } };
-        this.from(at + 1, { ...next, scene, effects: [...next.effects, effect] });
+      const read = got.is === 'known' ? got.values[0] : undefined;
+      const { scene, effects } = next;
+      if (typeof read === 'bigint') {
+        const mark = Number(read);
+        const effect: Effect = isOwn ? { does: 'mark', mark } : { does: 'nothing' };
+        const branch = { ...scene.branch, ...(isOwn ? { mark } : { connmark: mark }) };
+        this.from(at + 1, { ...next, scene: { ...scene, branch }, effects: [...effects, effect] });
         return;
       }
-      const what = `the mark is set to ${expressionText(value)}, which is not known`;
+      const what = `${expressionText(key)} is set to ${expressionText(value)}, which is not known`;
+      scene.at.remark?.(what);
       const effect: Effect = { does: 'unknown', what };
-      const scene = assume(next.scene, 'the mark stays as it is', true);
-      this.from(at + 1, { ...next, scene, effects: [...next.effects, effect] });
+      const stays = assume(scene, `${expressionText(key)} stays as it is`, true);
+      this.from(at + 1, { ...next, scene: stays, effects: [...effects, effect] });
     });
   }
 
@@ -342,7 +355,7 @@ export class RuleWalk {
     const flags = listOf(field(inner, 'flags'));
     if (kind === 'masquerade') {
       const effect: Effect = { does: kind, randomFully: flags.includes('fully-random') };
-      const branch = { ...progress.scene.branch, masquerade: 'yes' } as const;
+      const branch = { ...progress.scene.branch, masquerade: 'yes', source: '' } as const;
       this.done({ ...progress, scene: { ...progress.scene, branch } }, { kind: 'accept' }, effect);
       return;
     }
@@ -358,8 +371,8 @@ export class RuleWalk {
       else {
         this.each(port, PORT, next, (got, last) => {
           const value = got.is === 'known' ? got.values[0] : undefined;
-          if (typeof value === 'bigint') this.translated(kind, last, ip, Number(value));
-          else this.lost(last, `${kind} to a port that is not known`);
+          // Of a range of ports nobody knows which.
+          this.translated(kind, last, ip, typeof value === 'bigint' ? Number(value) : 0);
         });
       }
     };
@@ -389,19 +402,11 @@ export class RuleWalk {
       this.done({ ...progress, scene: { ...scene, branch: moved } }, { kind: 'accept' }, effect);
       return;
     }
-    const effect: Effect = {
-      does: 'dnat',
-      ...(ip !== undefined && { ip }),
-      ...(port !== undefined && { port }),
-    };
-    if (kind === 'redirect' && scene.hook === 'prerouting') {
-      // The first address of the interface by which it came (nf_nat_redirect, linux/net/netfilter).
-      this.done(progress, { kind: 'unknown' }, effect);
-      return;
-    }
+    // nf_nat_redirect (linux/net/netfilter): by whichever interface it came, an address of that.
     const loopback = scene.family === 4 ? '127.0.0.1' : '::1';
+    const redirected = scene.hook === 'output' ? loopback : '';
     const to = {
-      ip: kind === 'redirect' ? loopback : (ip ?? branch.destination),
+      ip: kind === 'redirect' ? redirected : (ip ?? branch.destination),
       port: port ?? branch.port,
     };
     const moved = { ...branch, destination: to.ip, port: to.port, dnat: to };
@@ -409,8 +414,9 @@ export class RuleWalk {
       { ...progress, scene: { ...scene, branch: moved } },
       { kind: 'accept' },
       {
-        ...effect,
-        ...(kind === 'redirect' && { ip: to.ip }),
+        does: 'dnat',
+        ...(to.ip !== '' && (ip !== undefined || kind === 'redirect') && { ip: to.ip }),
+        ...(port !== undefined && port !== 0 && { port }),
       },
     );
   }
@@ -443,7 +449,7 @@ export class RuleWalk {
     else if (!this.tooMany(progress, found.choices.length)) {
       for (const choice of found.choices) {
         const chosen = taken(progress, choice, found.choices.length);
-        if (!choice.entry) this.pass(chosen, missed(map, progress.scene), chosen.chance);
+        if (!choice.entry) this.pass(chosen, missed(map, progress.scene));
         else go(resultOf(choice.entry, kind), chosen);
       }
     }
@@ -490,16 +496,18 @@ export class RuleWalk {
 
   /** From here on nobody can follow. */
   private lost(progress: Progress, what: string): void {
+    progress.scene.at.remark?.(`${what}: what comes behind is not known`);
     this.done(progress, { kind: 'unknown' }, { does: 'unknown', what });
   }
 
-  private pass(progress: Progress, because: string, chance?: Share): void {
-    const { scene, effects, affinity, assumed } = progress;
+  private pass(progress: Progress, because: string): void {
+    const { scene, effects, affinity, assumed, chance } = progress;
     this.passages.push({
       scene,
       met: assumed.length > 0 ? 'unknown' : 'passed',
       because: [...assumed.map((one) => `assumed: ${one}`), because].join('; '),
-      ...(chance && { chance }),
+      // How likely it was to be taken instead.
+      ...(chance && { chance: rest(chance) }),
       effects,
       affinity,
     });

@@ -12,7 +12,7 @@ import type {
 } from '../../model/walk.js';
 import type { Scene, Settled } from './nftables-evaluate.js';
 import { lacksText, Sets } from './nftables-match.js';
-import { type Passage, RuleWalk, UNTRACKED, type Verdict } from './nftables-rule.js';
+import { type Passage, RuleWalk, type Verdict } from './nftables-rule.js';
 import { ruleText } from './nftables-text.js';
 
 /** The kernel's stack of jumps holds 16 (NFT_JUMP_STACK_SIZE); kube-proxy's gotos add two or three. */
@@ -116,13 +116,12 @@ class Following {
 
   from(branch: Branch): readonly Followed[] {
     const { rules, chain, priority, hook } = this.base;
-    const family = branch.destination.includes(':') ? 6 : 4;
-    const untracked = wasUntracked(branch.last);
-    if (family !== rules.family || (untracked && this.base.isNat)) {
+    const family = this.at.packet.destination.includes(':') ? 6 : 4;
+    if (family !== rules.family || (branch.untracked && this.base.isNat)) {
       return [{ branch, verdict: 'accept' }];
     }
     const early = priority < CONNTRACK_PRIORITY && (hook === 'prerouting' || hook === 'output');
-    const tracked = untracked ? 'never' : early ? 'not yet' : 'yes';
+    const tracked = branch.untracked ? 'never' : early ? 'not yet' : 'yes';
     const settled = this.settledBefore(branch.last);
     const scene: Scene = {
       family,
@@ -152,7 +151,8 @@ class Following {
       this.leave(scene, frame);
       return;
     }
-    if (this.met >= MAX_MET || this.ended.length + this.open.length >= MAX_WAYS) {
+    const isSpent = this.at.spend?.(1) === false;
+    if (isSpent || this.met >= MAX_MET || this.ended.length + this.open.length >= MAX_WAYS) {
       this.giveUp(scene, frame, 'there are too many ways through these rules');
       return;
     }
@@ -227,6 +227,7 @@ class Following {
   }
 
   private giveUp(scene: Scene, { chain, at, depth }: Frame, what: string): void {
+    this.at.remark?.(`${what}: what comes behind is not known`);
     const rule = this.walked(chain, depth, at + 1, {
       text: '…',
       met: 'unknown',
@@ -314,15 +315,4 @@ function lacking({ scene, frame }: Standing, { lacking: set }: Passage): Standin
     scene: { ...scene, branch: { ...branch, assuming } },
     frame: { ...frame, lacking: { key: set.key, sets, text } },
   };
-}
-
-function wasUntracked(last: Trail | undefined): boolean {
-  for (let trail = last; trail; trail = trail.before) {
-    if (
-      trail.rule.effects.some((effect) => effect.does === 'unknown' && effect.what === UNTRACKED)
-    ) {
-      return true;
-    }
-  }
-  return false;
 }

@@ -164,7 +164,12 @@ export class Wire {
   }
 
   private nft(args: readonly string[], input = ''): string {
-    return execFileSync('ip', ['netns', 'exec', this.names[1] ?? '', 'nft', ...args], {
+    return this.exec(['nft', ...args], input);
+  }
+
+  /** Runs a program on the node: what it says. */
+  exec(argv: readonly string[], input = ''): string {
+    return execFileSync('ip', ['netns', 'exec', this.names[1] ?? '', ...argv], {
       input,
       encoding: 'utf8',
       maxBuffer: 64 << 20,
