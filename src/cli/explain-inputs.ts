@@ -3,8 +3,6 @@ import type { NodeRequest } from './explain-request.js';
 import type { Io } from './io.js';
 import type { LoadedNode } from './node-now.js';
 
-export type { LoadedNode } from './node-now.js';
-
 /** Reads rules, cluster and facts of a node from recordings, or from this node where no inputs are given. */
 export async function loadNode(request: NodeRequest, io: Io): Promise<LoadedNode> {
   const node =
