@@ -73,7 +73,7 @@ const ROUTED =
 const BRIDGED =
   'the translated packet is seen on the port of the Pod or on the uplink; what was sent, on the port of the client alone';
 
-export function networkOf(facts: InterfaceFacts): Network | undefined {
+function networkOf(facts: InterfaceFacts): Network | undefined {
   const names = facts.list.map(({ name }) => name);
   const has = (pattern: RegExp): boolean => names.some((name) => pattern.test(name));
   const flannel = has(/^flannel[.-]/) ? 'flannel over ' : '';

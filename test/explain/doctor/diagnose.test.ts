@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it, test } from 'vitest';
 import { diagnose } from '../../../src/explain/doctor/diagnose.js';
 import type { Check, NodeFacts } from '../../../src/model/doctor.js';
@@ -1060,5 +1061,22 @@ describe('what it comes to', () => {
     );
     expect(new Set(checks.map(({ group }) => group))).toEqual(new Set(['process']));
     expect([works, packets]).toEqual([false, 'none']);
+  });
+});
+
+describe('docs/operating.md', () => {
+  const section =
+    readFileSync(new URL('../../../docs/operating.md', import.meta.url), 'utf8')
+      .split('\n## doctor\n')[1]
+      ?.split('\n## ')[0] ?? '';
+  const rows = [...section.matchAll(/^\| (`.*?`) \|/gm)].map((m) => m[1] ?? '');
+  const listed = new Set(rows.flatMap((cell) => cell.replaceAll('`', '').split(', ')));
+
+  it('lists every check that these tests make, and no other', () => {
+    const made = GROUPS.flatMap(([, all]) => all).flatMap(([, facts]) => diagnose(facts).checks);
+    const names = new Set(made.map(({ check }) => check));
+    // Refused one by one above.
+    for (const resource of ['services', 'endpointslices']) names.add(`rights-${resource}`);
+    expect([...listed].sort()).toEqual([...names].sort());
   });
 });
