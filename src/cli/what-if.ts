@@ -131,7 +131,11 @@ function whyNotFacts(pod: Name, service: Name, node: LoadedNode): WhyNotFacts {
   const podRecord = cluster.podNamed(pod.namespace, pod.name);
   const serviceRecord = cluster.serviceAt(service, undefined);
   const nodes = cluster.nodesAt(undefined);
-  const self = nodes.find(({ name }) => name === node.name);
+  const self = nodes.find(
+    ({ name, addresses }) =>
+      name === node.name ||
+      (node.name === undefined && addresses.some((ip) => node.facts.addresses?.has(ip) === true)),
+  );
   const entries = node.entries.filter(
     (it) => it.service?.namespace === service.namespace && it.service.name === service.name,
   );
@@ -158,7 +162,6 @@ function whyNotFacts(pod: Name, service: Name, node: LoadedNode): WhyNotFacts {
     reach,
     ...(podRecord && { podRecord }),
     ...(serviceRecord && { serviceRecord }),
-    ...(node.name !== undefined && { nodeName: node.name }),
     ...(self && { node: self }),
   };
 }

@@ -20,8 +20,7 @@ export interface WhyNotFacts {
   readonly serviceRecord?: ServiceRecord;
   /** All of the Service. */
   readonly slices: readonly EndpointSliceRecord[];
-  /** The node whose rules these are, as far as it is known. */
-  readonly nodeName?: string;
+  /** The node whose rules these are, where it is known. */
   readonly node?: NodeRecord;
   /** The Service's addresses in the rules. */
   readonly entries: readonly ServiceEntry[];
@@ -245,7 +244,7 @@ function byRules(question: Question, listed: readonly Listed[]): Finding {
   const { facts, pod, service, serviceArgs } = question;
   const ready = listed.find(({ endpoint }) => endpoint.ready) ?? listed[0];
   const known = cluster(`EndpointSlice ${ready?.slice.name ?? ''} says: ready`);
-  const node = facts.nodeName ?? 'this node';
+  const node = facts.node?.name ?? 'this node';
   if (facts.entries.length === 0) {
     return finding(
       'service-not-in-rules',
@@ -284,8 +283,8 @@ function byPolicy(
   known: FindingEvidence,
   endpoint: EndpointRecord | undefined,
 ): Finding | undefined {
-  const { serviceRecord, node, nodeName } = facts;
-  const here = nodeName ?? node?.name;
+  const { serviceRecord, node } = facts;
+  const here = node?.name;
   const there = endpoint?.node ?? facts.podRecord?.node;
   const see = `kubectl ${serviceArgs} get service ${facts.service.name} -o yaml`;
   const local = serviceRecord?.internalTrafficPolicy === 'Local';
@@ -297,7 +296,7 @@ function byPolicy(
       [
         known,
         cluster(`internalTrafficPolicy is Local; the Pod is on ${there}`),
-        rules(`those of ${here} have ${targets(facts.entries)}`),
+        rules(`on ${here} ${targets(facts.entries)}`),
       ],
       `Clients on ${here} reach only endpoints on ${here}.`,
       [see],

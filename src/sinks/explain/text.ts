@@ -29,6 +29,8 @@ export function renderText(explanation: Explanation, options: TextOptions): stri
   };
   const { walk, story, findings, remarks } = explanation;
   const sections: [title: string, about: string, lines: readonly string[]][] = [];
+  const answers = explanation.attribution === undefined && findings.length > 0;
+  if (answers) sections.push(['THE ANSWER', '', findingLines(findings, page)]);
   if (walk) {
     const happened = explanation.attribution !== undefined;
     const ways: (typeof sections)[number] = [
@@ -47,7 +49,7 @@ export function renderText(explanation: Explanation, options: TextOptions): stri
   if (story) {
     sections.push(['THE STORY', 'time since the first packet', storyLines(story, page)]);
   }
-  if (findings.length > 0 || explanation.attribution !== undefined) {
+  if (explanation.attribution !== undefined) {
     sections.push(['THE DIAGNOSIS', '', findingLines(findings, page)]);
   }
   if (remarks.length > 0) {

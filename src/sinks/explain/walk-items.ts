@@ -228,11 +228,11 @@ function afterTranslation({ steps }: WalkEnding): number {
 
 /** What a reason is about, by how it is worded; each names values of its own. */
 const SUBJECTS: readonly (readonly [RegExp, string])[] = [
-  [/^(?:the )?destination port/, 'destination port'],
-  [/^(?:the )?source port/, 'source port'],
-  [/^(?:the )?destination/, 'destination'],
-  [/^(?:the )?source/, 'source'],
-  [/^it is (?:tcp|udp|sctp|protocol)\b/i, 'protocol'],
+  [/^(?:(?:the )?destination port|\S+ dport)/, 'destination port'],
+  [/^(?:(?:the )?source port|\S+ sport)/, 'source port'],
+  [/^(?:(?:the )?destination|\S+ daddr)/, 'destination'],
+  [/^(?:(?:the )?source|\S+ saddr)/, 'source'],
+  [/^(?:it is (?:tcp|udp|sctp|protocol)\b|meta l4proto)/i, 'protocol'],
   [/^it (?:comes|leaves|does not)/, 'interface'],
   [/^its state/, 'state'],
   [/\bmark\b/, 'mark'],
