@@ -209,7 +209,7 @@ class Walk {
     const [only, ...others] = chains;
     if (!only) return [passing];
     if (others.length === 0) return this.inOrder(chains, passing, at, isNat);
-    const first = isNat ? this.translators(chains, passing, at) : [];
+    const first = isNat ? this.rivals(chains, passing, at) : [];
     if (first.length < 2) return this.inOrder(chains, passing, at, isNat);
     return first.flatMap((chain) => {
       const words = `${nameOf(chain)} is asked before those of other back ends`;
@@ -220,14 +220,16 @@ class Walk {
     });
   }
 
-  /** The chains that would each translate the packet if it came to them first. */
-  private translators(
+  /** The chains of which it matters which comes first: one translates, so that others are not asked that do something too. */
+  private rivals(
     chains: readonly BaseChain[],
     { branch }: Passing,
     at: HookFacts,
   ): readonly BaseChain[] {
-    return chains.filter((chain) =>
-      chain.follow(branch, at).some((followed) => hasTranslated(branch, followed)),
+    const ends = chains.map((chain) => chain.follow(branch, at));
+    if (!ends.some((all) => all.some((followed) => hasTranslated(branch, followed)))) return [];
+    return chains.filter((_, i) =>
+      ends[i]?.some((followed) => hasTranslated(branch, followed) || hasChanged(branch, followed)),
     );
   }
 
@@ -312,6 +314,15 @@ function hasTranslated(before: Branch, { branch, verdict }: Followed): boolean {
     branch.last?.rule.effects.some(
       ({ does }) => does === 'dnat' || does === 'snat' || does === 'masquerade',
     ) ?? false
+  );
+}
+
+function hasChanged(before: Branch, { branch, verdict }: Followed): boolean {
+  return (
+    verdict !== 'accept' ||
+    branch.mark !== before.mark ||
+    branch.connmark !== before.connmark ||
+    branch.remembered !== before.remembered
   );
 }
 
