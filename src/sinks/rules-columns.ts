@@ -37,15 +37,15 @@ const total = (what: 'packets' | 'bytes', { chance, sticky }: EndpointView): str
   return humanCount((chance?.[what] ?? 0) + (sticky?.[what] ?? 0));
 };
 
-const ENDPOINT = column(2, 'ENDPOINT', [9, 13, 47], ({ endpoint: { ip, port } }) =>
+const ENDPOINT = column(2, 'ENDPOINT', [13, 13, 47], ({ endpoint: { ip, port } }) =>
   escapeText(formatEndpoint(ip, port)),
 );
 const COUNTS: readonly RuleColumn[] = [
-  column(3, 'SHARE', [7, 7, 60], ({ endpoint }) => shareWord(endpoint), { right: true }),
-  column(4, 'PACKETS', [3, 7, 20], ({ endpoint }) => total('packets', endpoint), { right: true }),
-  column(6, 'BYTES', [3, 7, 20], ({ endpoint }) => total('bytes', endpoint), { right: true }),
+  column(3, 'SHARE', [8, 8, 60], ({ endpoint }) => shareWord(endpoint), { right: true }),
+  column(4, 'PACKETS', [12, 12, 20], ({ endpoint }) => total('packets', endpoint), { right: true }),
+  column(6, 'BYTES', [12, 12, 20], ({ endpoint }) => total('bytes', endpoint), { right: true }),
 ];
-const NODE = column(5, 'NODE', [4, 5, 40], ({ endpoint }) => escapeText(endpoint.node ?? ''));
+const NODE = column(5, 'NODE', [8, 8, 40], ({ endpoint }) => escapeText(endpoint.node ?? ''));
 const CHAIN = column(
   8,
   'CHAIN',

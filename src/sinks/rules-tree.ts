@@ -232,11 +232,11 @@ class Tree {
         : []),
     ].join(', ');
     const drift = !hasCluster
-      ? 'no cluster to compare with'
+      ? 'no cluster is known to compare the rules with'
       : this.drifts.length === 0
-        ? 'as the cluster has it'
+        ? 'rules and cluster agree'
         : this.colors.red(`${plural(this.drifts.length, 'difference')} from the cluster, marked !`);
-    return `\n${counts}; ${drift}\n`;
+    return `\n${counts}\n${drift}\n`;
   }
 
   private take(key: string): readonly Drift[] {
