@@ -1,12 +1,13 @@
 import type { Case } from '../model/case.js';
-import type { Explanation } from '../model/explanation.js';
+import type { ExplainedWalk, Explanation } from '../model/explanation.js';
 import { protocolNumber } from '../model/packet.js';
 import type { RuleSet } from '../model/ruleset.js';
 import type { Distribution, FirstPacket, NodeFacts } from '../model/walk.js';
 import { diagnose } from './diagnose.js';
 import { isOpening } from './places.js';
 import { tellStory } from './story.js';
-import { countText, listText } from './words.js';
+import { type SeenEnd, takenOf } from './walk/taken.js';
+import { countText, icmpText, listText } from './words.js';
 
 /** The engine that goes through a node's rules with one packet. */
 type Explore = (rules: readonly RuleSet[], packet: FirstPacket, facts: NodeFacts) => Distribution;
@@ -15,7 +16,7 @@ type Explore = (rules: readonly RuleSet[], packet: FirstPacket, facts: NodeFacts
 export function explainCase(it: Case, explore: Explore): Explanation {
   const possible =
     it.rules.length === 0 ? undefined : explore(it.rules, firstPacketOf(it), it.node);
-  const walk = possible === undefined ? undefined : { possible, knownBy: [] };
+  const walk = possible === undefined ? undefined : walkTaken(it, possible);
   return {
     attribution: it.attribution,
     ...(walk !== undefined && { walk }),
@@ -23,6 +24,46 @@ export function explainCase(it: Case, explore: Explore): Explanation {
     findings: diagnose(it, walk),
     remarks: [...remarksOf(it), ...(possible?.remarks ?? [])],
   };
+}
+
+/** Which of the possible ways it took, by the evidence. */
+function walkTaken(it: Case, possible: Distribution): ExplainedWalk {
+  const { endings, knownBy } = takenOf(possible, seenEnd(it));
+  const [only] = possible.endings;
+  const isRefused = only?.kind === 'dropped' || only?.kind === 'rejected';
+  if (
+    knownBy.length === 0 &&
+    it.attribution.backend === undefined &&
+    possible.endings.length === 1 &&
+    only !== undefined &&
+    isRefused
+  ) {
+    return { possible, taken: only, knownBy: ['these rules leave no other way'] };
+  }
+  const [taken] = endings;
+  return { possible, ...(taken !== undefined && { taken }), knownBy };
+}
+
+function seenEnd(it: Case): SeenEnd {
+  const { backend, client, source, evidence, verdict } = it.attribution;
+  // Where sources contradict each other none of them is taken for the truth.
+  if (verdict === 'conflict') return {};
+  if (backend !== undefined) {
+    const byConntrack = evidence.includes('conntrack');
+    const saidBy = byConntrack ? 'conntrack’s reply tuple' : 'the translated packet';
+    const seen = source ?? (byConntrack ? client : undefined);
+    return {
+      endpoint: { ip: backend.ip, port: backend.port, saidBy },
+      ...(seen !== undefined && { source: { ip: seen.ip, saidBy } }),
+    };
+  }
+  const error = it.packets.find(({ kind, way }) => kind === 'icmp-error' && way === 'back');
+  const rst = it.packets.find(({ kind, way }) => kind === 'rst' && way === 'back');
+  if (error?.icmp !== undefined) {
+    const saidBy = `ICMP ${icmpText(error.icmp)} says`;
+    return { refused: { how: 'rejected', saidBy } };
+  }
+  return rst === undefined ? {} : { refused: { how: 'rejected', saidBy: 'the RST says' } };
 }
 
 /** Its opening packet as it came into the node's rules. */

@@ -32,6 +32,14 @@ export function onInterface({ interface: name }: SeenPacket): string {
   return name === undefined ? 'on an interface that the capture does not name' : `on ${name}`;
 }
 
+/** The rule at which the walk ends, where it ends in one. */
+export function decidedBy({ walk }: Look): readonly FindingEvidence[] {
+  const rule = walk?.taken?.decidedBy;
+  if (rule === undefined) return [];
+  const line = rule.line === undefined ? '' : ` (line ${rule.line} of the dump)`;
+  return [shown('rules', `${rule.table} ${rule.chain}: ${rule.text}${line}`)];
+}
+
 /** The first word of conntrack's that tells where the connection was sent. */
 export function entryOf({ conntrack }: Case): SeenEntry | undefined {
   return (

@@ -38,6 +38,7 @@ const FAULTS: readonly (Partial<LabService> & { readonly name: string })[] = [
   { name: 'late', targetPort: 8080, endpoints: ['web-1', 'web-2'] },
   { name: 'drifts', targetPort: 8080, endpoints: ['web-1', 'web-2'] },
   { name: 'unready', targetPort: 8080, endpoints: ['web-2'] },
+  { name: 'local', endpoints: [], externalIPs: ['198.51.100.7'] },
   { name: 'dns', protocol: 'udp', port: 53, targetPort: 5353, endpoints: ['web-1', 'web-2'] },
 ];
 

@@ -118,10 +118,12 @@ class Recording {
 
 interface Endpoint {
   readonly addresses: readonly string[];
+  readonly nodeName?: string;
   conditions: { ready: boolean; serving: boolean; terminating: boolean };
 }
 
 interface Lists {
+  readonly services: { readonly items: { readonly metadata: { name: string }; spec: object }[] };
   readonly endpointslices: {
     readonly items: {
       readonly metadata: { labels?: Record<string, string>; resourceVersion?: string };
@@ -177,6 +179,18 @@ function vip(lab: Lab, name: string): string {
   return found.clusterIP;
 }
 
+/** Until conntrack has so many entries to a Service: its clients' programs take their time to start. */
+async function begun(lab: Lab, name: string, count = 1): Promise<void> {
+  const protocol = name === 'dns' ? 'udp' : 'tcp';
+  const list = ['conntrack', '-L', '-p', protocol, '--orig-dst', vip(lab, name)];
+  for (let i = 0; i < 200; i++) {
+    const { stdout } = await lab.exec('node', list);
+    if (stdout.split('\n').filter((line) => line !== '').length >= count) return;
+    await sleep(20);
+  }
+  throw new Error(`${name}: no connection`);
+}
+
 const rule = (lab: Lab, where: string, ...words: string[]): Promise<string> =>
   must(lab, where, ['iptables-nft', '-w', ...words]);
 
@@ -203,6 +217,31 @@ await withLab(FAULTY, async (lab) => {
   await rule(lab, 'node', '-I', ...forward, '--sport', '3030', '-j', 'DROP');
   await asked(4040, '-j', 'DROP');
   await asked(6060, '-j', 'REJECT');
+  // As kube-proxy writes it where a Service with externalTrafficPolicy Local has endpoints elsewhere only.
+  const external = [
+    'KUBE-EXTERNAL-SERVICES',
+    '-d',
+    '198.51.100.7/32',
+    '-p',
+    'tcp',
+    '-m',
+    'comment',
+    '--comment',
+  ];
+  const web = ['-m', 'tcp', '--dport', '80', '-j'];
+  await rule(
+    lab,
+    'node',
+    '-D',
+    ...external,
+    'shop/local has no endpoints',
+    ...web,
+    'REJECT',
+    '--reject-with',
+    'icmp-port-unreachable',
+  );
+  await rule(lab, 'node', '-A', ...external, 'shop/local has no local endpoints', ...web, 'DROP');
+  await must(lab, 'outside', ['ip', 'route', 'add', '198.51.100.7', 'via', FAULTY.nodeAddress]);
   void serve(lab, 'web-1', 7070, 'resets');
   void serve(lab, 'web-1', 7171, 'streams');
   void serve(lab, 'web-3', 9090, 'holds');
@@ -210,11 +249,18 @@ await withLab(FAULTY, async (lab) => {
   await sleep(500);
   // The API differs from the rules from the beginning: one endpoint more and one less; one is not ready.
   await recording.start((lists) => {
+    for (const { metadata, spec } of lists.services.items) {
+      if (metadata.name === 'local') Object.assign(spec, { externalTrafficPolicy: 'Local' });
+    }
     for (const { metadata, endpoints } of lists.endpointslices.items) {
       const name = metadata.labels?.['kubernetes.io/service-name'];
       if (name === 'drifts') {
         const [first] = endpoints;
         if (first !== undefined) endpoints.splice(0, 1, { ...first, addresses: ['10.244.1.4'] });
+      }
+      if (name === 'local') {
+        const conditions = { ready: true, serving: true, terminating: false };
+        endpoints.push({ addresses: ['10.244.2.2'], nodeName: 'node2', conditions });
       }
       if (name === 'unready') {
         for (const endpoint of endpoints)
@@ -227,6 +273,7 @@ await withLab(FAULTY, async (lab) => {
       lab.request({ from, to, count, timeoutMs });
     await get('shop/web', 4);
     await get(`${FAULTY.nodeAddress}:30080`, 1, 'outside');
+    await get('198.51.100.7:80', 1, 'outside', 1300);
     await get('shop/refuses');
     await Promise.all(
       ['mute', 'answer-lost', 'syn-lost'].map((name) => get(`shop/${name}`, 1, 'client', 1300)),
@@ -235,19 +282,20 @@ await withLab(FAULTY, async (lab) => {
     await call(lab, 'pod-resets', 400, 'asks');
     await call(lab, 'client-resets', 400, 'resets');
     const held = call(lab, 'node-resets', 2000, 'repeats');
-    await sleep(1200);
+    await begun(lab, 'node-resets');
+    await sleep(300);
     await asked(9090, '-j', 'REJECT', '--reject-with', 'tcp-reset');
     await held;
     const rolled = call(lab, 'rerolled', 1800, 'asks');
-    await sleep(500);
+    await begun(lab, 'rerolled');
     await must(lab, 'node', ['conntrack', '-D', '-p', 'tcp', '--orig-dst', vip(lab, 'rerolled')]);
     void serve(lab, 'web-1', 2020, 'holds');
     await lab.setEndpoints('shop/rerolled', ['web-1']);
     await recording.rules();
     recording.tell('rerolled', (all) => all);
     await rolled;
-    const straight = call(lab, '10.244.1.2:8080', 1500, 'asks', 50_001);
-    await sleep(300);
+    const straight = call(lab, '10.244.1.2:8080', 3000, 'holds', 50_001);
+    await sleep(1200);
     await call(lab, 'solo', 300, 'asks', 50_001);
     await straight;
     await get('shop/solo', 1, 'client');
@@ -280,13 +328,15 @@ await withLab(FAULTY, async (lab) => {
       ]);
       if (after !== lists) break;
     }
-    const stream = call(lab, 'flushed', 1000, 'holds');
-    await sleep(500);
+    const stream = call(lab, 'flushed', 1500, 'holds');
+    await begun(lab, 'flushed');
+    await sleep(250);
     await must(lab, 'node', ['conntrack', '-D', '-p', 'tcp', '--orig-dst', vip(lab, 'flushed')]);
     await stream;
     // An endpoint that leaves while a connection to it is open: in the API and in the rules.
-    const open = Array.from({ length: 6 }, () => call(lab, 'leaves', 1500, 'holds'));
-    await sleep(500);
+    const open = Array.from({ length: 6 }, () => call(lab, 'leaves', 3500, 'holds'));
+    await begun(lab, 'leaves', 6);
+    await sleep(200);
     recording.tell('leaves', (all) => all.slice(1));
     await lab.setEndpoints('shop/leaves', ['web-2']);
     await recording.rules();
@@ -313,7 +363,8 @@ await withLab(FAULTY, async (lab) => {
         '35',
       ]),
     );
-    await sleep(2000);
+    await begun(lab, 'dns', 6);
+    await sleep(500);
     recording.tell('dns', (all) => all.slice(1));
     await Promise.all(flows);
   } finally {

@@ -19,8 +19,11 @@ export const bypass: Diagnosis = (look) => {
     ({ kind, way, view, direction }) =>
       kind === 'rst' && way === 'forward' && view === 'translated' && direction !== 'out',
   );
-  if (answer !== undefined) return [bypassed(look, answer, protest)];
-  return protest === undefined ? [] : [midStream(look, protest)];
+  // Copies on a bridge may show both; one that was translated back has arrived.
+  const arrived = packets.some((packet) => isAnswer(packet) && packet.view === 'original');
+  if (answer !== undefined && !arrived) return [bypassed(look, answer, protest)];
+  // An RST about a copy that a bridge delivered twice ends nothing.
+  return protest === undefined || attribution.outcome !== 'reset' ? [] : [midStream(look, protest)];
 };
 
 function bypassed(look: Look, answer: SeenPacket, protest: SeenPacket | undefined): Finding {

@@ -1,20 +1,37 @@
+import type { Case } from '../../model/case.js';
+import type { ServicePortRecord } from '../../model/cluster.js';
+import type { Notice } from '../../model/event.js';
 import type { Finding } from '../../model/finding.js';
 import { type Diagnosis, shown } from '../look.js';
 import { endText, kubectlService, listText, serviceText } from '../words.js';
 
-/** A Service's address was called at a port that the Service does not have. */
-export const closedPort: Diagnosis = ({ case: it }): readonly Finding[] => {
-  const { attribution, cluster, notices } = it;
-  const { backend, destination, protocol } = attribution;
-  const notice = notices.find(
+/** Whether a Service's address was called at a port that the Service does not have. */
+export function isClosedPort(it: Case): boolean {
+  const { attribution, cluster } = it;
+  const { backend, destination } = attribution;
+  const isCluster = cluster.service?.clusterIPs.includes(destination.ip) === true;
+  const lacks = isCluster && !portsOf(it).some(({ port }) => port === destination.port);
+  return backend === undefined && (lacks || noticeOf(it) !== undefined);
+}
+
+function noticeOf({ attribution, notices }: Case): Notice | undefined {
+  return notices.find(
     ({ code, connection }) =>
       code === 'closed-service-port' && connection === attribution.connection,
   );
-  const { service } = cluster;
-  const isCluster = service?.clusterIPs.includes(destination.ip) === true;
-  const ports = service?.ports.filter((port) => port.protocol === protocol) ?? [];
-  const lacks = isCluster && !ports.some(({ port }) => port === destination.port);
-  if (backend !== undefined || (notice === undefined && !lacks)) return [];
+}
+
+function portsOf({ attribution, cluster }: Case): readonly ServicePortRecord[] {
+  return cluster.service?.ports.filter(({ protocol }) => protocol === attribution.protocol) ?? [];
+}
+
+/** Nothing stands behind that port, so nothing answers. */
+export const closedPort: Diagnosis = ({ case: it }): readonly Finding[] => {
+  if (!isClosedPort(it)) return [];
+  const { destination, protocol } = it.attribution;
+  const notice = noticeOf(it);
+  const ports = portsOf(it);
+  const { service } = it.cluster;
   const { namespace, name } = kubectlService(it);
   const evidence = notice === undefined ? [] : [shown('rules', notice.detail, notice.time)];
   if (service !== undefined) {

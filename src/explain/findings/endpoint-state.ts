@@ -4,6 +4,9 @@ import { type Diagnosis, type Look, shown } from '../look.js';
 import { kubectlPod, peerText, serviceText } from '../words.js';
 import { stateText } from './no-endpoints.js';
 
+const TERMINATING_CODE = 'endpoint-terminating';
+const NOT_READY_CODE = 'endpoint-not-ready';
+
 /** The endpoint that was chosen was not ready, or was going away, when the connection began. */
 export const endpointState: Diagnosis = (look) => {
   const { attribution, cluster } = look.case;
@@ -11,7 +14,7 @@ export const endpointState: Diagnosis = (look) => {
   if (backend === undefined) return [];
   const endpoint = endpointOf(cluster.endpoints, backend);
   if (endpoint === undefined || (endpoint.ready && !endpoint.terminating)) return [];
-  const code = endpoint.terminating ? 'endpoint-terminating' : 'endpoint-not-ready';
+  const code = endpoint.terminating ? TERMINATING_CODE : NOT_READY_CODE;
   return [found(look, endpoint, code)];
 };
 
@@ -46,7 +49,7 @@ function found(look: Look, endpoint: ThenEndpoint, code: string): Finding {
     evidence.push(shown('cluster', `the Pod's deletion was asked for at ${pod.deletedAt}`));
   }
   const failed = attribution.outcome !== 'established' && attribution.outcome !== 'open';
-  const terminating = code === 'endpoint-terminating';
+  const terminating = code === TERMINATING_CODE;
   return {
     code,
     weight: failed ? 'fault' : 'odd',

@@ -8,7 +8,8 @@ export const sourceNat: Diagnosis = (look) => {
   const { attribution } = look.case;
   const { client, source, backend } = attribution;
   if (backend === undefined) return [];
-  const isHairpin = client.ip === backend.ip;
+  // A process of the node may well be sent to one of its node: that is no Pod's way.
+  const isHairpin = client.ip === backend.ip && !look.places.clientIsNode;
   const findings: Finding[] = isHairpin ? [hairpin(look)] : [];
   if (source === undefined) return findings;
   if (source.ip !== client.ip) return [...findings, masquerade(look, isHairpin)];

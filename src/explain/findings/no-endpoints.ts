@@ -2,6 +2,7 @@ import type { ThenEndpoint } from '../../model/case.js';
 import type { FindingEvidence } from '../../model/finding.js';
 import { type Diagnosis, type Look, shown } from '../look.js';
 import { countText, endText, icmpText, kubectlService, serviceText } from '../words.js';
+import { isClosedPort } from './closed-port.js';
 
 /** The Service had no endpoint that could be used, so the rules reject. */
 export const noEndpoints: Diagnosis = (look) => {
@@ -12,6 +13,7 @@ export const noEndpoints: Diagnosis = (look) => {
   const byApi =
     looked.cluster &&
     cluster.service !== undefined &&
+    !isClosedPort(look.case) &&
     usable.length === 0 &&
     entries.every(({ routes }) => routes.length === 0);
   if (entry === undefined && !byApi) return [];

@@ -1,7 +1,9 @@
 import type { Finding, FindingEvidence } from '../../model/finding.js';
-import { type Diagnosis, type Look, onInterface, shown } from '../look.js';
+import { type Diagnosis, decidedBy, type Look, onInterface, shown } from '../look.js';
+import { sameEnd } from '../places.js';
 import { resetSender } from '../resets.js';
 import { endText, icmpText, kubectlPod, kubectlService, peerText, serviceText } from '../words.js';
+import { isClosedPort } from './closed-port.js';
 
 /** Refused before it was established: by the endpoint, or by this node in its place. */
 export const refused: Diagnosis = (look) => {
@@ -11,12 +13,28 @@ export const refused: Diagnosis = (look) => {
   const error = packets.find(({ kind, icmp }) => kind === 'icmp-error' && icmp !== undefined);
   if (backend === undefined) {
     // What rules refuse for a reason that they name is another finding.
-    if (entries.some(({ refusal }) => refusal !== undefined)) return [];
+    if (entries.some(({ refusal }) => refusal !== undefined) || isClosedPort(look.case)) return [];
     if (look.case.cluster.service !== undefined && look.case.cluster.endpoints.length === 0)
       return [];
-    if (error?.icmp === undefined || !isOwn(look, error.icmp.sender)) return [];
+    const rst = packets.find(({ kind, way }) => kind === 'rst' && way === 'back');
+    const ownAddress =
+      node.addresses?.has(attribution.destination.ip) === true ||
+      attribution.destination.ip.startsWith('127.');
+    const isOurs =
+      error?.icmp === undefined
+        ? rst !== undefined && ownAddress && isUntranslated(look)
+        : isOwn(look, error.icmp.sender);
+    if (!isOurs) return [];
+    const said =
+      error !== undefined || rst === undefined
+        ? errorSays(look)
+        : shown('packets', `an RST ${onInterface(rst)}, from an address of this node`, rst.time);
     return [
-      byNode(look, [errorSays(look), shown('conntrack', 'conntrack told of no entry for it')]),
+      byNode(look, [
+        said,
+        shown('conntrack', 'conntrack told of no translation'),
+        ...decidedBy(look),
+      ]),
     ];
   }
   const by = resetSender(look.case, 'back');
@@ -39,9 +57,17 @@ export const refused: Diagnosis = (look) => {
  * that the client used, which NAT puts into errors about what it translated. That nothing went further
  * conntrack shows.
  */
-function isOwn({ case: it }: Look, sender: string): boolean {
-  if (!it.looked.conntrack || it.conntrack.length > 0 || it.losses.length > 0) return false;
-  return it.node.addresses?.has(sender) === true || sender === it.attribution.destination.ip;
+function isOwn(look: Look, sender: string): boolean {
+  const { attribution, node } = look.case;
+  if (!isUntranslated(look)) return false;
+  return node.addresses?.has(sender) === true || sender === attribution.destination.ip;
+}
+
+function isUntranslated({ case: { conntrack, looked, losses } }: Look): boolean {
+  if (!looked.conntrack || losses.length > 0) return false;
+  return conntrack.every(
+    ({ original, reply }) => reply !== undefined && sameEnd(reply.source, original.destination),
+  );
 }
 
 function errorSays({ case: { packets } }: Look): FindingEvidence {
@@ -77,7 +103,7 @@ function byNode(look: Look, evidence: readonly FindingEvidence[]): Finding {
     weight: 'fault',
     title: `this node refused it, not a Pod of ${serviceText(look.case)}`,
     evidence,
-    meaning: `A rule of this node (REJECT), not kube-proxy's for a Service without endpoints, refused what was sent to ${endText(attribution.destination)}: a network policy, a firewall, or a port that the Service does not have.`,
+    meaning: `This node itself, not kube-proxy's rule for a Service without endpoints, refused what was sent to ${endText(attribution.destination)}: a network policy, a firewall; or nothing listens there and no rule translates it.`,
     next: [
       'iptables-save -c | grep REJECT; ip6tables-save -c | grep REJECT; nft list ruleset | grep reject',
       'kubectl get networkpolicies -A',

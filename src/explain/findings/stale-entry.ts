@@ -92,9 +92,11 @@ function staleTcp(look: Look): ReturnType<Diagnosis> {
 
 /** When the endpoint went while the connection was open: by the rules or by the API, whichever told first. */
 function goneAt({ case: { attribution, changes } }: Look): SeenChange | undefined {
-  const { backend } = attribution;
+  const { backend, endTime } = attribution;
   return changes.find(
-    ({ endpoint }) =>
+    ({ endpoint, time }) =>
+      // Its entry stays for two minutes after a connection's end: what happens then is of no concern.
+      (endTime === undefined || time < endTime) &&
       endpoint !== undefined &&
       backend !== undefined &&
       sameEnd(endpoint, backend) &&

@@ -1,8 +1,9 @@
 import type { SeenPacket } from '../../model/case.js';
 import type { Finding, FindingEvidence } from '../../model/finding.js';
-import { type Diagnosis, entryOf, type Look, onInterface, shown } from '../look.js';
+import { type Diagnosis, decidedBy, entryOf, type Look, onInterface, shown } from '../look.js';
 import { isAnswer, isOpening, sameEnd, wasCaptured } from '../places.js';
 import { countText, endText, icmpText, kubectlPod, peerText, serviceText } from '../words.js';
+import { isClosedPort } from './closed-port.js';
 
 const WHAT = { tcp: 'SYN', udp: 'datagram', sctp: 'INIT' } as const;
 const ANSWER = { tcp: 'SYN-ACK', udp: 'answer', sctp: 'INIT ACK' } as const;
@@ -12,7 +13,7 @@ export const unanswered: Diagnosis = (look) => {
   const { attribution, entries, packets } = look.case;
   if (attribution.outcome !== 'unanswered' && !isHalfOpen(look)) return [];
   const refused = entries.some(({ refusal }) => refusal !== undefined);
-  if (attribution.backend === undefined && refused) return [];
+  if (attribution.backend === undefined && (refused || isClosedPort(look.case))) return [];
   // An answer that came back untranslated was an answer: another finding tells of it.
   if (packets.some((packet) => isMissed(packet, look))) return [];
   return [attribution.backend === undefined ? lostBeforeChoice(look) : lostAfterChoice(look)];
@@ -52,7 +53,7 @@ function lostBeforeChoice(look: Look): Finding {
   const what = WHAT[attribution.protocol];
   const evidence: FindingEvidence[] = [arrival(look), ...errors(look)];
   if (looked.conntrack && conntrack.length === 0 && losses.length === 0) {
-    evidence.push(shown('conntrack', 'conntrack told of no entry for it'));
+    evidence.push(shown('conntrack', 'conntrack told of no entry for it'), ...decidedBy(look));
     return lostOnNode(
       look,
       `the ${what} to ${serviceText(look.case)} was lost on this node before it left`,
