@@ -73,6 +73,10 @@ export interface ReplayRequest {
   /** Times without a zone: UTC unless the user says otherwise. */
   readonly offsetAt?: OffsetAt;
   readonly udpIdleNs?: number;
+  /** Wait for what is added to a recording that is still being written. */
+  readonly follows?: boolean;
+  /** So many times as fast as it was recorded; absent: as fast as it goes. */
+  readonly speed?: number;
 }
 
 export interface ReplayInput {

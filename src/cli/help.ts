@@ -4,6 +4,7 @@ Examples:
   $ whichpod demo               see it work on this machine, without a cluster
   $ whichpod live               attribute this node's connections as they happen
   $ whichpod replay recording/  the same from recordings
+  $ whichpod record -w f.pcapng keep it for a replay elsewhere
 
 Exit codes: 0 done; 1 found what --fail-on asked for; 2 wrong usage or unusable
 input; 3 a permission is missing; 130 interrupted; 70 a fault in whichpod.
@@ -25,20 +26,22 @@ Examples:
   $ whichpod live
   $ whichpod live --service default/nginx --duration 30s
   $ whichpod live --outcome refused,unanswered -n shop --count 1000
+  $ whichpod live -w case.pcapng               and write it down
   $ whichpod live -o ndjson | jq -r 'select(.type == "close").backend.pod.name'
 ${TABLE_LEGEND}`;
 
 export const REPLAY_HELP = `
 An INPUT is a file or a folder. Files are recognised by their content: pcap and
-pcapng (gzip too), iptables-save, conntrack as XML or text, Kubernetes objects
-and watch events. NAME=PATH says which node a recording is from, PATH@TIME when
-a file without times of its own was written.
+pcapng (gzip too), iptables-save, conntrack as XML or text, Kubernetes objects,
+watch events, and what whichpod record wrote. NAME=PATH says which node a
+recording is from, PATH@TIME when a file without times of its own was written.
 
 Examples:
   $ whichpod replay recording/
   $ whichpod replay node1=a/ node2=b/          two nodes as one, each end named
   $ whichpod replay capture.pcapng rules.txt pods.json --node node1 -o wide
   $ whichpod replay conntrack.xml@2026-11-22T19:55:00Z rules.txt --tz +01:00
+  $ whichpod replay case.pcapng --speed 1      what record wrote, as it came
   $ whichpod replay recording/ -o summary --fail-on conflict,unattributed,loss
 ${TABLE_LEGEND}`;
 

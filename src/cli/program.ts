@@ -6,6 +6,7 @@ import { addExplain } from './explain-command.js';
 import { DEMO_HELP, LIVE_HELP, PROGRAM_HELP, REPLAY_HELP } from './help.js';
 import type { Io } from './io.js';
 import { demoRequest, liveRequest, replayRequest } from './options.js';
+import { paceRequest } from './pace-request.js';
 import { addRecord, withRecordOptions } from './record-command.js';
 import { recordRequest } from './record-request.js';
 import { addRules } from './rules-command.js';
@@ -112,12 +113,15 @@ function buildProgram(io: Io, commands: Commands, run: Run) {
         '--node <name>',
         'the node that the recording is from; with NAME=PATH inputs a filter: only of this node',
         collect,
-      ),
+      )
+      .option('--follow', 'wait for more of a recording that is still being written')
+      .option('--speed <times>', 'as fast as it was recorded (1), ten times (10) ...'),
   )
     .addHelpText('after', REPLAY_HELP)
     .action(async (inputs, flags) => {
       run.verbose = flags.verbose ?? false;
-      run.code = await commands.replay(replayRequest(inputs, flags, io), io);
+      const request = replayRequest(inputs, flags, io);
+      run.code = await commands.replay({ ...request, ...paceRequest(flags) }, io);
     });
 
   const ran = (code: number, verbose: boolean): void => {

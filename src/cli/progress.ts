@@ -1,3 +1,4 @@
+import { humanCount } from '../sinks/units.js';
 import type { Io } from './io.js';
 
 /** Shorter work needs no bar. */
@@ -11,6 +12,8 @@ export class Progress {
   private readonly started: bigint;
   private last = 0;
   private drawn = false;
+  /** Read so far; shown once there are any. */
+  packets = 0;
 
   constructor(io: Io) {
     this.io = io;
@@ -25,7 +28,8 @@ export class Progress {
     this.last = elapsed;
     this.drawn = true;
     const rate = done / 1e6 / (elapsed / 1e3);
-    const megabytes = `${(done / 1e6).toFixed(0)} MB`;
+    const packets = this.packets === 0 ? '' : `, ${humanCount(this.packets)} packets`;
+    const megabytes = `${(done / 1e6).toFixed(0)} MB${packets}`;
     if (total <= 0 || done > total) {
       this.io.stderr.write(`\r\u001b[K${megabytes}, ${rate.toFixed(0)} MB/s`);
       return;

@@ -11,6 +11,7 @@ import { escapeText } from '../sinks/escape.js';
 import { openInputs, type Skipped } from '../sources/files/open.js';
 import type { ReplayRequest } from './commands.js';
 import type { Io } from './io.js';
+import { Pace } from './pace.js';
 import { Progress } from './progress.js';
 import { Shown } from './shown.js';
 
@@ -28,6 +29,7 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
       io.stderr.write(`${escapeText(describe(file, problem))}\n`);
     },
     onProgress: (done, total) => progress.show(done, total),
+    ...(request.follows === true && { following: io.signal }),
   });
   io.stderr.write(skippedLines(inputs.skipped));
   if (!inputs.hasEvidence) {
@@ -65,8 +67,18 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   for (const event of inputs.prelude) push(survey.take(event));
   if (recorded?.concluded !== false) push(survey.conclude());
   show(machine.take());
+  const pace =
+    request.speed === undefined ? undefined : new Pace(request.speed, () => io.now(), io.signal);
   for await (const batch of inTime(inputs, interfaces)) {
-    for (const event of batch) push(survey.take(event));
+    for (const event of batch) {
+      if (pace !== undefined) {
+        // What is known is said before time passes.
+        show(machine.take());
+        await pace.until(event);
+      }
+      push(survey.take(event));
+    }
+    progress.packets = inputs.counts.packets;
     const events = machine.take();
     if (events.length > 0) {
       // Rows and the bar may share a terminal.

@@ -1,9 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
+/** What CNIs call the node's ends of Pods' interfaces: bridge, ptp and flannel; Calico; Cilium; AWS; Azure; GKE. */
+const POD_ENDS = /^(?:veth|cali|lxc|eni|azv|gke)/;
+
 /**
  * Whether an interface's other end is in another network namespace, so that whoever is there is alone
  * behind it: a veth's. Its `iflink` is another index than its own, and unlike a VLAN's, which is that of
- * the device below, no device stands below it here. false where the system does not say.
+ * the device below, no device stands below it here. Where sysfs is of another namespace the name must do.
  */
 export function leadsElsewhere(name: string): boolean {
   // A name comes from the kernel, but what is no single part of a path is asked nothing.
@@ -15,6 +18,6 @@ export function leadsElsewhere(name: string): boolean {
     if (own === other) return false;
     return !readdirSync(folder).some((entry) => entry.startsWith('lower_'));
   } catch {
-    return false;
+    return POD_ENDS.test(name);
   }
 }
