@@ -17,12 +17,12 @@ import { ruleText } from './nftables-text.js';
 
 /** The kernel's stack of jumps holds 16 (NFT_JUMP_STACK_SIZE); kube-proxy's gotos add two or three. */
 const MAX_DEPTH = 32;
-/** Rules met on all ways through one base chain: one packet of kube-proxy's meets a few dozen. */
-const MAX_MET = 200_000;
+/** Rules met on all ways through one base chain: two or three for each of 10,000 endpoints. */
+const MAX_MET = 65_536;
 /** Ways through one base chain; a Service with 10,000 endpoints has so many. */
 const MAX_WAYS = 16_384;
 /** More than this taken for granted says nothing any more. */
-const MAX_ASSUMED = 256;
+const MAX_ASSUMED = 64;
 /** Where conntrack hangs (NF_IP_PRI_CONNTRACK, linux/netfilter_ipv4.h). */
 const CONNTRACK_PRIORITY = -200;
 
