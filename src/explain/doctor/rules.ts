@@ -80,11 +80,15 @@ function datapathCheck(facts: NodeFacts): Check {
   return {
     ...base,
     level: 'warn',
-    fact:
-      rules.faults.length > 0
-        ? 'unknown: the rules could not be read'
-        : 'nobody that directs Services was found',
-    remedy: 'is kube-proxy running on this node? Is this its network namespace?',
+    ...(rules.faults.length > 0
+      ? {
+          fact: 'who directs Services is not known: the rules could not be read',
+          remedy: 'make them readable (below)',
+        }
+      : {
+          fact: 'nobody that directs Services was found',
+          remedy: 'is kube-proxy running on this node? Is this its network namespace?',
+        }),
     misses: "Services' chains and probabilities, and names where no cluster is asked",
   };
 }
@@ -98,7 +102,8 @@ function placeCheck({ rules }: NodeFacts): Check {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([place, here]) => `${place}: ${countsOf(here)}`);
   if (places.size === 0) {
-    return { ...base, level: 'ok', fact: "kube-proxy's rules are in no back end" };
+    const where = rules.faults.length > 0 ? 'in none that could be read' : 'in no back end';
+    return { ...base, level: 'ok', fact: `kube-proxy's rules are ${where}` };
   }
   if (places.size === 1) return { ...base, level: 'ok', fact: told.join('; ') };
   return {
@@ -181,23 +186,43 @@ function versionChecks({ rules }: NodeFacts): Check[] {
   return [{ ...base, fact: `kube-proxy ${range}, as its chains show`, how: shape.program }];
 }
 
+type Fault = NodeFacts['rules']['faults'][number];
+
+/** A listing that failed, each; but what hinders all of them in the same way is one line. */
 function faultChecks({ rules }: NodeFacts): Check[] {
-  return rules.faults.map(({ program, reason, denied, late }) => ({
+  const denied = rules.faults.filter((fault) => fault.denied === true);
+  const others = rules.faults.filter((fault) => fault.denied !== true);
+  const checks = others.map((fault) => {
+    const { program, reason } = fault;
+    return unread(program, `${program}: ${reason}`, ...remedyOf(fault));
+  });
+  if (denied.length === 0) return checks;
+  const programs = denied.map(({ program }) => program).join(', ');
+  const missed = 'the rules that could not be read';
+  const remedy =
+    'CAP_NET_ADMIN must reach these programs, and iptables-legacy needs root (/proc/net/ip_tables_names is for root alone)';
+  return [unread(programs, `not permitted: ${programs}`, remedy, missed), ...checks];
+}
+
+function remedyOf({ program, reason, late }: Fault): [remedy: string, misses?: string] {
+  if (late === true) return ['live waits up to 60 s for it: this node has many rules, or is busy'];
+  const remedy =
+    reason === 'not found'
+      ? 'install the package iptables'
+      : "run it by hand to see what hinders it; use the node's own version";
+  return [remedy, `the rules that ${program} prints`];
+}
+
+function unread(program: string, fact: string, remedy: string, misses?: string): Check {
+  return {
     group: 'rules',
     check: 'rules-unread',
     level: 'warn',
-    fact: `${program}: ${reason}`,
-    remedy:
-      late === true
-        ? 'live waits up to 60 s for it: this node has many rules, or is busy'
-        : denied === true
-          ? 'CAP_NET_ADMIN must reach the program, and iptables-legacy needs root (proc/net/ip_tables_names is for root alone)'
-          : reason === 'not found'
-            ? 'install the package iptables'
-            : "run it by hand to see what hinders it; use the node's own version",
-    ...(late !== true && { misses: `the rules that ${program} prints` }),
+    fact,
+    remedy,
+    ...(misses !== undefined && { misses }),
     how: program,
-  }));
+  };
 }
 
 function markChecks({ rules }: NodeFacts): Check[] {

@@ -172,8 +172,10 @@ function failed(program: string, result: RunResult): Reading {
   if (result.end === 'timeout' || result.end === 'aborted') {
     return { sets: [], faults: [{ program, reason: 'not read in time', late: true }] };
   }
+  const said = result.stderr.trim().split('\n', 1)[0]?.slice(0, 200) ?? '';
+  // Most begin with their own name and version.
   const reason =
-    result.stderr.trim().split('\n', 1)[0]?.slice(0, 200) || `it ended with code ${result.code}`;
+    said.replace(/^\S+-save v\S+ \(\w+\): /, '') || `it ended with code ${result.code}`;
   const denied = REFUSED.test(result.stderr);
   return { sets: [], faults: [{ program, reason, ...(denied && { denied }) }] };
 }

@@ -549,7 +549,7 @@ const RULES: readonly Row[] = [
     /ipvs directs/,
   ],
   ['nobody', rules({}), 'datapath', 'warn', /nobody/, /kube-proxy running/],
-  ['nobody knows', rules({ faults: [fault] }), 'datapath', 'warn', /unknown/],
+  ['nobody knows', rules({ faults: [fault] }), 'datapath', 'warn', /is not known/],
   ['one back end', HEALTHY, 'back-ends', 'ok', /^iptables \(nft\): 12 Service addresses of IPv4$/],
   [
     'both families',
@@ -620,7 +620,7 @@ const RULES: readonly Row[] = [
     nodeWith({ rules: { faults: [fault] } }),
     'rules-unread',
     'warn',
-    /iptables-nft-save: Permission denied/,
+    /^not permitted: iptables-nft-save$/,
     /CAP_NET_ADMIN/,
   ],
   [
