@@ -52,6 +52,7 @@ describe('the walk through iptables rules', () => {
 
   it.for(LIVE)(
     'of %s is the one that the kernel takes, by its counters and by where the datagram arrives',
+    { timeout: 240_000 },
     async ([, backends, firstPort], context) => {
       if (!wire) return context.skip(UNAVAILABLE);
       const cases = fc.sample(
@@ -104,11 +105,11 @@ describe('the walk through iptables rules', () => {
       expect(arrivals).toBeGreaterThan((RULE_SETS * PACKETS) / 5);
       expect(matched).toBeGreaterThan(RULE_SETS * PACKETS);
     },
-    240_000,
   );
 
   it.for(['nft', 'legacy'] as const)(
     'of %s deals out 10,000 connections as the shares have it',
+    { timeout: 120_000 },
     async (backend, context) => {
       if (!wire) return context.skip(UNAVAILABLE);
       clear(wire);
@@ -137,7 +138,6 @@ describe('the walk through iptables rules', () => {
       }, 0);
       expect(survivalOfSix(chi)).toBeGreaterThan(1e-6);
     },
-    120_000,
   );
 });
 
