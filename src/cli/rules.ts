@@ -52,7 +52,7 @@ async function recorded(request: RulesRequest, io: Io, page: Page): Promise<numb
         ? (await auditRecorded(request, io, book)).filter((one) => isWanted(request, one))
         : auditCounters(overview, book.held, firstCounters(found, overview));
   }
-  return await page.show(overview, driftOf(request, book, node), audit);
+  return await page.show(overview, driftOf(request, book, overview, node), audit);
 }
 
 async function live(request: RulesRequest, io: Io, page: Page): Promise<number> {
@@ -75,7 +75,7 @@ async function live(request: RulesRequest, io: Io, page: Page): Promise<number> 
       }
       audit = auditCounters(viewOf(request, book), book.held, before);
     }
-    let drift = driftOf(request, book, rules.node);
+    let drift = driftOf(request, book, viewOf(request, book), rules.node);
     if (drift.length > 0 && request.drift && !io.signal.aborted) {
       // Lists do not tell since when they are so: what is still there later is no delay of kube-proxy's.
       io.stderr.write(
@@ -84,7 +84,9 @@ async function live(request: RulesRequest, io: Io, page: Page): Promise<number> 
       await rules.elapse(request.settleNs / NS_PER_MS);
       const before = new Set(drift.map(keyOfDrift));
       await reread(rules, book);
-      drift = driftOf(request, book, rules.node).filter((one) => before.has(keyOfDrift(one)));
+      drift = driftOf(request, book, viewOf(request, book), rules.node).filter((one) =>
+        before.has(keyOfDrift(one)),
+      );
     }
     return await page.show(viewOf(request, book), drift, audit);
   } finally {
@@ -163,9 +165,11 @@ function viewOf(request: RulesRequest, book: RuleBook): RuleOverview {
 function driftOf(
   request: RulesRequest,
   book: RuleBook,
+  overview: RuleOverview,
   node: string | undefined,
 ): readonly Drift[] {
-  const all = viewRules(book.held, book.cluster);
+  const isAll = request.service === undefined && request.namespaces.length === 0;
+  const all = isAll ? overview : viewRules(book.held, book.cluster);
   const drifts = findDrift(all, book.held, book.cluster, {
     settleNs: BigInt(request.settleNs),
     ...(node !== undefined && { node }),
