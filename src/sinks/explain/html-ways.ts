@@ -6,7 +6,7 @@ import { type Way, waysOf } from './ways.js';
 /** The distribution: a row for each end, a bar for its share. */
 export function waysTable(walk: ExplainedWalk): string {
   const tables = waysOf(walk).map(({ assuming, ways }) => {
-    const head = assuming.map((it) => `<p class="warn">Assuming that ${markup(it)}:</p>`).join('');
+    const head = assuming.map((it) => `<p class="warn">${markup(it)}</p>`).join('');
     return `${head}<div class="scroll" tabindex="0" role="group" aria-label="Where it can go, with probabilities"><table>
 <thead><tr><th scope="col"></th><th scope="col" class="num">share</th><th scope="col" class="num">exactly</th><th scope="col">to</th><th scope="col">Pod</th><th scope="col">node</th><th scope="col"></th></tr></thead>
 <tbody>

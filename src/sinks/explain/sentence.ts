@@ -30,7 +30,7 @@ export function describe({ walk }: Explanation): string {
   const ways = waysOf(walk).flatMap(({ assuming, ways: list }) =>
     list.map(({ percent, to, pod, taken, notes }) => {
       const said = [taken ? 'taken: ' : '', percent, ` to ${to}`, pod === '' ? '' : ` (${pod})`];
-      const more = [...notes, ...assuming.map((it) => `assuming that ${it}`)];
+      const more = [...notes, ...assuming];
       return `${said.join('')}${more.length === 0 ? '' : `, ${more.join(', ')}`}`;
     }),
   );

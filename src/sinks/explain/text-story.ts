@@ -2,7 +2,7 @@ import type { Story, StoryLine, StoryPlace } from '../../model/story.js';
 import { displayWidth, escapeText, shorten } from '../escape.js';
 import type { Page } from './text-page.js';
 import { sinceWords, uncertaintyWords } from './words.js';
-import { padEnd, padStart, wrap } from './wrap.js';
+import { padStart, wrap } from './wrap.js';
 
 const GAP = 2;
 /** Narrower columns hold neither a name nor an event. */
@@ -51,7 +51,10 @@ function header(places: readonly StoryPlace[], { left, column, page }: Grid): st
   const row = (cells: readonly string[], paint: (text: string) => string): string =>
     ' '.repeat(left) +
     cells
-      .map((cell) => paint(padEnd(shorten(escapeText(cell), column - 1, 'middle'), column)))
+      .map((cell) => {
+        const text = shorten(escapeText(cell), column - 1, 'middle');
+        return (text === '' ? '' : paint(text)) + ' '.repeat(column - displayWidth(text));
+      })
       .join('')
       .trimEnd();
   const { bold, dim } = page.colors;

@@ -155,10 +155,9 @@ class WalkWriter {
       const used =
         displayWidth(label) +
         displayWidth(wrap(escapeText(rule.text), room - displayWidth(label))[0] ?? '');
-      lines.push(
-        first + ' '.repeat(Math.max(0, room - used)) + colors.dim(counters.text),
-        ...others,
-      );
+      const gap = ' '.repeat(Math.max(0, room - used));
+      const end = counters.text === '' ? '' : gap + colors.dim(counters.text);
+      lines.push(first + end, ...others);
     }
     const below = ' '.repeat(displayWidth(label));
     for (const [words, paint] of this.about(rule)) {

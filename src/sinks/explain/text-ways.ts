@@ -22,7 +22,7 @@ export function wayLines(walk: ExplainedWalk, page: Page): string[] {
 function groupLines(group: WaysAssuming, happened: boolean, page: Page): string[] {
   const { colors, width } = page;
   const head = group.assuming.flatMap((it) =>
-    hang({ text: '  ', shown: '  ' }, escapeText(`Assuming that ${it}:`), width, colors.yellow),
+    hang({ text: '  ', shown: '  ' }, escapeText(it), width, colors.yellow),
   );
   const limit = happened && !page.everyRule ? SHOWN_BESIDE_TAKEN : group.ways.length;
   const others = group.ways.filter(({ taken }) => !taken);

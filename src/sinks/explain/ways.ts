@@ -21,6 +21,7 @@ export interface Way {
 
 /** Ways that hold under the same assumptions: their shares add up to 1. */
 export interface WaysAssuming {
+  /** What is taken for granted, a line each: only what is new after the group before it. */
   readonly assuming: readonly string[];
   readonly ways: readonly Way[];
 }
@@ -52,12 +53,30 @@ export function waysOf({ possible, taken, pods }: ExplainedWalk): WaysAssuming[]
     ].join(' ');
     group.endings.set(end, [...(group.endings.get(end) ?? []), ending]);
   }
-  return [...groups.values()].map(({ assuming, endings }) => ({
-    assuming,
+  const all = [...groups.values()];
+  return all.map(({ assuming, endings }, i) => ({
+    assuming: assumingAfter(assuming, all[i - 1]?.assuming ?? []),
     ways: [...endings.values()]
       .map((same) => way(same, taken, pods))
       .sort((a, b) => rank(b) - rank(a)),
   }));
+}
+
+/**
+ * Where a group differs from the one before in the answer to that one's last question, all else is the
+ * same: lists of affinity would repeat each other with every endpoint.
+ */
+function assumingAfter(assuming: readonly string[], before: readonly string[]): string[] {
+  const common = before.length - 1;
+  const alike =
+    common >= 0 &&
+    assuming.length > common &&
+    before.slice(0, common).every((it, i) => it === assuming[i]) &&
+    assuming[common] !== before[common];
+  if (!alike) return assuming.map((it) => `Assuming that ${it}:`);
+  const more = assuming.slice(common + 1);
+  if (more.length === 0) return [`Otherwise, assuming that ${assuming[common] ?? ''}:`];
+  return more.map((it, i) => `${i === 0 ? 'Otherwise, assuming' : 'and'} that ${it}:`);
 }
 
 /** Of what is printed alike the rules' own order is kept. */
