@@ -1,10 +1,14 @@
+import { stat } from 'node:fs/promises';
 import { ClusterState } from '../correlate/cluster-state.js';
+import type { OutputEvent } from '../model/attribution.js';
 import type { Case } from '../model/case.js';
+import type { InputEvent } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
 import { UsageError } from '../model/problem.js';
-import { CaseGatherer } from '../pipeline/case-gatherer.js';
+import { CaseGatherer, type CaseSetting } from '../pipeline/case-gatherer.js';
 import { Choice, type Match } from '../pipeline/choice.js';
 import { Earlier } from '../pipeline/earlier.js';
+import { EvidenceMemory } from '../pipeline/evidence-memory.js';
 import { nodeFacts } from '../pipeline/node-facts.js';
 import type { Selector } from '../pipeline/selector.js';
 import type { ReplayInputs } from '../sources/files/open.js';
@@ -16,7 +20,7 @@ import { eventsOf, machineFor, openRecorded } from './recorded-inputs.js';
 /**
  * The case of a recorded connection. Files are read twice: to find the connection, then to gather what
  * concerns it; so nothing but that is kept, however large they are. A pipe can be read only once: of it
- * the last stretch is kept, and what of the connection lies before is not seen.
+ * the last stretch is kept, and of a connection that ends what lies in it.
  */
 export async function recordedCase(
   selector: Selector,
@@ -33,12 +37,19 @@ export async function recordedCase(
   const machine = machineFor(inputs, request, interfaces);
   const choice = new Choice(selector);
   const earlier = new Earlier();
+  const once = (await hasPipe(request))
+    ? new Once(interfaces, machine.cluster, homeOf(inputs))
+    : undefined;
   const hear = (said: ReturnType<typeof machine.take>): void => {
-    choice.hear(said);
-    earlier.hear(said);
+    const meant = choice.hear(said);
+    if (once === undefined) earlier.hear(said);
+    else once.hear(said, meant);
   };
   for await (const batch of eventsOf(inputs, interfaces)) {
-    for (const event of batch) machine.push(event);
+    for (const event of batch) {
+      once?.take(event);
+      machine.push(event);
+    }
     hear(machine.take());
     if (io.signal.aborted) return undefined;
   }
@@ -46,6 +57,7 @@ export async function recordedCase(
   const chosen = choice.chosen;
   if (chosen === undefined) throw new UsageError(whyNone(selector, choice));
   tellMatches(selector, choice, chosen, io);
+  if (once !== undefined) return once.result(chosen, choice, inputs);
   return gather(chosen, choice, earlier, request, io);
 }
 
@@ -59,7 +71,7 @@ async function gather(
   const interfaces = new Interfaces();
   const inputs = await openRecorded(request, io, interfaces, { quiet: true });
   const cluster = new ClusterState();
-  const home = inputs.nodes.length === 1 ? inputs.nodes[0] : undefined;
+  const home = homeOf(inputs);
   const gatherer = new CaseGatherer(match, interfaces, cluster, home);
   for await (const batch of eventsOf(inputs, interfaces)) {
     for (const event of batch) {
@@ -68,19 +80,91 @@ async function gather(
     }
     if (io.signal.aborted) return undefined;
   }
-  const { attribution } = match;
-  const name = attribution.node ?? home;
-  const routes = routesOf(inputs, name);
   return gatherer.result({
+    ...settingFor(match, choice, inputs),
+    earlier: earlier.before(match.attribution),
+  });
+}
+
+function settingFor(
+  { attribution }: Match,
+  choice: Choice,
+  inputs: ReplayInputs,
+): Omit<CaseSetting, 'earlier'> {
+  const name = attribution.node ?? homeOf(inputs);
+  const routes = routesOf(inputs, name);
+  return {
     notices: choice.noticesFor(attribution.connection),
     losses: choice.losses,
     node: {
       ...nodeFacts(routes === undefined ? {} : { routes }),
       ...(name !== undefined && name !== '' && { name }),
     },
-    earlier: earlier.before(attribution),
     ...(routes !== undefined && { routes }),
-  });
+  };
+}
+
+/** The node of a recording of one. */
+function homeOf({ nodes }: ReplayInputs): string | undefined {
+  return nodes.length === 1 ? nodes[0] : undefined;
+}
+
+/** Whether anything among the inputs can be read only once. */
+async function hasPipe({ inputs }: NodeRequest): Promise<boolean> {
+  const kinds = await Promise.all(
+    inputs.map(async ({ path }) => {
+      const stats = path === '-' ? undefined : await stat(path).catch(() => undefined);
+      return path === '-' || (stats !== undefined && !stats.isFile() && !stats.isDirectory());
+    }),
+  );
+  return kinds.includes(true);
+}
+
+/** So many connections' worth of packets and entries: 60 MB at most. */
+const KEPT_OF_PIPE = 16_384;
+/** Of so many connections that match the evidence is gathered as they end, the last of them. */
+const MAX_GATHERED = 64;
+
+/** What is gathered of an input that cannot be read again: of each connection that matches, when it has ended. */
+class Once {
+  private readonly memory: EvidenceMemory;
+  private readonly gathered = new Map<string, CaseGatherer>();
+
+  constructor(interfaces: Interfaces, cluster: ClusterState, home: string | undefined) {
+    this.memory = new EvidenceMemory({
+      interfaces,
+      cluster,
+      connections: KEPT_OF_PIPE,
+      ...(home !== undefined && { home }),
+    });
+  }
+
+  take(event: InputEvent): void {
+    this.memory.take(event);
+  }
+
+  /** `meant`: what of that is about a connection that matches. */
+  hear(said: readonly OutputEvent[], meant: readonly Match[]): void {
+    this.memory.hear(said);
+    for (const match of meant) {
+      if (!match.closed) continue;
+      const { connection } = match.attribution;
+      this.gathered.delete(connection);
+      this.gathered.set(connection, this.memory.gather(match));
+      if (this.gathered.size <= MAX_GATHERED) continue;
+      const [oldest] = this.gathered.keys();
+      if (oldest !== undefined) this.gathered.delete(oldest);
+    }
+  }
+
+  result(match: Match, choice: Choice, inputs: ReplayInputs): Case {
+    const { attribution } = match;
+    const gatherer = this.gathered.get(attribution.connection) ?? this.memory.gather(match);
+    return gatherer.result({
+      ...settingFor(match, choice, inputs),
+      earlier: this.memory.earlier.before(attribution),
+    });
+  }
 }
 
 function routesOf(

@@ -5,7 +5,6 @@ import type { Case, EarlierConnection, SeenChange, SeenEntry, SeenPacket } from 
 import {
   C_BITS,
   C_EVENT,
-  C_ID,
   C_NSEC,
   C_RESOLUTION,
   C_SEC,
@@ -13,7 +12,6 @@ import {
   type ConntrackRows,
   EVENT_DESTROY,
   EVENT_NEW,
-  HAS_ID,
   HAS_REPLY,
   HAS_TIME,
 } from '../model/conntrack.js';
@@ -50,8 +48,6 @@ import { seenPacket } from './seen-packet.js';
 
 /** As clocks of one machine differ, and its packets and their translated copies. */
 const BEFORE_NS = 1_000_000n;
-/** Conntrack's own words may be printed so much before the packet that they are about was read. */
-const CONNTRACK_BEFORE_NS = BigInt(NANOS_PER_SECOND);
 /** Late copies and answers of a connection that has ended; an entry's end comes 120 s after a TCP connection's. */
 const AFTER_NS = 135n * BigInt(NANOS_PER_SECOND);
 /** A UDP flow ends with its last datagram; the next one may be another flow's. */
@@ -62,6 +58,8 @@ const PAIR_NS = BigInt(NANOS_PER_SECOND);
 const NO_END: Nanos = 1n << 64n;
 /** Rules follow the cluster within seconds (kube-proxy's minSyncPeriod); a minute shows whether they did. */
 const EARLIER_NS = 60n * BigInt(NANOS_PER_SECOND);
+/** A time cut to more than this does not order what conntrack did. */
+const COARSE_NS = 1_000_000;
 /** More nobody reads: what began it and how it ended is kept. */
 const PACKETS_AT_EACH_END = 1_000;
 const ENTRIES_AT_EACH_END = 250;
@@ -85,11 +83,6 @@ interface Kept<T> {
   readonly ipid: number;
 }
 
-interface KeptEntry {
-  readonly seen: SeenEntry;
-  readonly id: number | undefined;
-}
-
 /**
  * Keeps of a run's input what concerns one connection that is known by its last word: made for a second
  * look at the same input, or at what of it was kept. Memory is bounded whatever the input. `cluster` is
@@ -104,7 +97,7 @@ export class CaseGatherer {
   private readonly begin: Nanos | undefined;
   private readonly rules: RulesInForce;
   private readonly packets = new EndsKept<Kept<SeenPacket>>(PACKETS_AT_EACH_END);
-  private readonly conntrack = new EndsKept<KeptEntry>(ENTRIES_AT_EACH_END);
+  private readonly conntrack = new EndsKept<SeenEntry>(ENTRIES_AT_EACH_END);
   private readonly interfacesSeen = new Set<number>();
   private sawPackets = false;
   private sawConntrack = false;
@@ -241,7 +234,7 @@ export class CaseGatherer {
   ): void {
     if (this.packetsOver) return;
     const time = nanosOf(w[at + P_SEC] ?? 0, w[at + P_NSEC] ?? 0);
-    if (this.isBefore(time, BEFORE_NS) || this.isAfter(time)) return;
+    if (this.isBefore(time) || this.isAfter(time)) return;
     if (isSyn(w, at) && of.way === 'forward') {
       const seq = w[at + P_SEQ] ?? 0;
       const known = this.openings.find((opening) => opening.seq === seq);
@@ -283,7 +276,7 @@ export class CaseGatherer {
     const bits = w[at + C_BITS] ?? 0;
     if ((bits & HAS_TIME) !== 0) {
       const time = nanosOf(w[at + C_SEC] ?? 0, w[at + C_NSEC] ?? 0);
-      if (this.isBefore(time + BigInt(w[at + C_RESOLUTION] ?? 0), CONNTRACK_BEFORE_NS)) return;
+      if (this.isBefore(time + BigInt(w[at + C_RESOLUTION] ?? 0))) return;
       if (this.isAfter(time)) return;
       const { endTime } = this.of.attribution;
       // Its entry is gone, and this is the next use of its addresses.
@@ -299,20 +292,17 @@ export class CaseGatherer {
     }
     if (w[at + C_EVENT] === EVENT_DESTROY) this.destroyed = true;
     if ((bits & HAS_REPLY) !== 0) this.tuples.learnReply(w, at);
-    this.conntrack.add({
-      seen: seenEntry(w, at),
-      id: (bits & HAS_ID) === 0 ? undefined : w[at + C_ID],
-    });
+    this.conntrack.add(seenEntry(w, at));
   }
 
-  private isBefore(time: Nanos, slack: Nanos): boolean {
+  private isBefore(time: Nanos): boolean {
     const { attribution } = this.of;
     if (this.begin === undefined) return false;
     const uncertainty =
       attribution.timeSource === 'packet'
         ? 0n
         : BigInt(attribution.timeUncertaintyNs ?? 0) + PAIR_NS;
-    return time < this.begin - slack - uncertainty;
+    return time < this.begin - BEFORE_NS - uncertainty;
   }
 
   private isAfter(time: Nanos): boolean {
@@ -343,16 +333,15 @@ export class CaseGatherer {
   /** In order of time, each once where it was printed in several forms: the finer time is kept. */
   private entriesSeen(): SeenEntry[] {
     const all = this.conntrack.all;
-    const began = all.find(({ seen }) => seen.event === 'new');
-    const own = all.filter(
-      (one) =>
-        // The end of an entry that was there before.
-        one.seen.event !== 'destroy' ||
-        began === undefined ||
-        all.indexOf(one) > all.indexOf(began) ||
-        (one.id !== undefined && one.id === began.id),
-    );
-    const byFineness = own.map(({ seen }) => seen).sort((a, b) => a.resolutionNs - b.resolutionNs);
+    const isFine = ({ resolutionNs }: SeenEntry): boolean => resolutionNs <= COARSE_NS;
+    // Told to the second, the events of all uses of its addresses within that second cannot be told apart.
+    const told = all.some((seen) => seen.event === 'new' && isFine(seen))
+      ? all.filter((seen) => seen.event === 'listed' || isFine(seen))
+      : all;
+    const began = told.findIndex(({ event }) => event === 'new');
+    // What comes before is of the entry that was there before; ids do not tell entries of one tuple apart.
+    const own = told.filter((seen, i) => i >= began || seen.event === 'listed');
+    const byFineness = own.sort((a, b) => a.resolutionNs - b.resolutionNs);
     const kept: SeenEntry[] = [];
     const taken = new Set<SeenEntry>();
     for (const one of byFineness) {

@@ -19,7 +19,7 @@ const RECORDED: readonly (readonly [string, InputKind])[] = [
   ['api/nodes.json', 'cluster-document'],
   ['net/addr.json', 'ip-json'],
   ['net/link.json', 'ip-json'],
-  ['net/route.json', 'unknown'],
+  ['net/route.json', 'ip-routes'],
   ['meta.json', 'unknown'],
   ['truth.jsonl', 'unknown'],
 ];
