@@ -18,7 +18,7 @@ export const drift: Diagnosis = (look) => {
   const behind = [...stale, ...missing].filter((end) => changeBefore(it, end) !== undefined);
   const proven = behind.filter((end) => isProven(it, end));
   const lasting = (ends: readonly End[]): readonly End[] =>
-    ends.filter((end) => !behind.includes(end));
+    ends.filter((end) => !behind.includes(end) && !isMoving(it, end));
   return [
     ...(proven.length > 0 ? [lagging(look, proven)] : []),
     ...(lasting(missing).length > 0 ? [notInRules(look, lasting(missing))] : []),
@@ -79,6 +79,11 @@ function changeBefore({ earlierChanges }: Case, end: End): SeenChange | undefine
     ({ kind, endpoint }) =>
       kind === 'endpoints' && endpoint !== undefined && sameEnd(endpoint, end),
   );
+}
+
+/** What changed meanwhile is on its way, and of the two sides one may have been read later. */
+function isMoving({ changes }: Case, end: End): boolean {
+  return changes.some(({ endpoint }) => endpoint !== undefined && sameEnd(endpoint, end));
 }
 
 /** Whether the rules were old, and not only our reading of them: they were used so, or read later than the change. */
