@@ -1,3 +1,4 @@
+import { canonicalAddress } from '../../model/address.js';
 import type { Rule } from '../../model/ruleset.js';
 import type {
   BaseChain,
@@ -49,9 +50,10 @@ const MAX_WAYS = 8192;
 /** Met rules are told to the walk in lots. */
 const LOT = 256;
 
-/** `-d 10.96.0.1/32 …`: what nearly all rules of KUBE-SERVICES begin with. */
-const ONE_DESTINATION =
-  /^-d ((?:0|[1-9]\d{0,2})\.(?:0|[1-9]\d{0,2})\.(?:0|[1-9]\d{0,2})\.(?:0|[1-9]\d{0,2}))\/32 /;
+/** `-d 10.96.0.1/32 …`, `-d fd00::1/128 …`: what nearly all rules of KUBE-SERVICES begin with. */
+const DESTINATION = '-d ';
+/** Longest address, and what goes before it. */
+const MAX_DESTINATION = 3 + 45;
 
 /** The chains that iptables hangs into the hooks, with what is reachable from them. */
 export const iptablesBaseChains: ReadBaseChains = (rules) => {
@@ -220,7 +222,7 @@ class Following {
       const missed = missedDestination(rule.text, way.branch.destination);
       if (missed !== undefined) {
         if (!this.spend(way, 1)) return;
-        this.pass(way, rule, `destination ${way.branch.destination} is not in ${missed}/32`);
+        this.pass(way, rule, `destination is not ${missed}`);
         continue;
       }
       const read = way.chain.at(way.index);
@@ -527,9 +529,16 @@ function withBranch(of: Asked, branch: Branch): Asked {
   return now;
 }
 
-/** The one address that a rule asks for, if it is another one: nearly all rules that a packet passes. */
+/**
+ * The one address that a rule asks for first, if it is another one than the packet's: so nearly all rules
+ * of a large chain are passed, which need no further reading.
+ */
 function missedDestination(text: string, destination: string): string | undefined {
-  if (destination === '' || destination.includes(':')) return undefined;
-  const wanted = ONE_DESTINATION.exec(text)?.[1];
-  return wanted === destination ? undefined : wanted;
+  if (destination === '' || !text.startsWith(DESTINATION)) return undefined;
+  const slash = text.lastIndexOf('/', MAX_DESTINATION);
+  const wanted = text.slice(DESTINATION.length, slash);
+  if (wanted === destination) return undefined;
+  const isHost = text.startsWith(wanted.includes(':') ? '/128 ' : '/32 ', slash);
+  // Another spelling may be the same address; what is none is read as other rules are.
+  return isHost && canonicalAddress(wanted) === wanted ? wanted : undefined;
 }
