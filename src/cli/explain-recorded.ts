@@ -120,8 +120,8 @@ async function hasPipe({ inputs }: NodeRequest): Promise<boolean> {
   return kinds.includes(true);
 }
 
-/** So many connections' worth of packets and entries: 60 MB at most. */
-const KEPT_OF_PIPE = 16_384;
+/** So many connections' worth of packets and entries: 52 MB. */
+const KEPT_OF_PIPE = 10_000;
 /** Of so many connections that match the evidence is gathered as they end, the last of them. */
 const MAX_GATHERED = 64;
 

@@ -54,6 +54,8 @@ export interface LiveFlags extends CommonFlags {
   readonly duration?: string | undefined;
   readonly count?: string | undefined;
   readonly udpIdle?: string | undefined;
+  readonly conntrackUpdates?: boolean | undefined;
+  readonly remember?: string | undefined;
 }
 
 export interface ReplayFlags extends CommonFlags {
@@ -102,7 +104,29 @@ export function liveRequest(flags: LiveFlags, around: Around): LiveRequest {
     ...given('durationNs', duration('--duration', flags.duration)),
     ...given('count', count('--count', flags.count)),
     ...given('udpIdleNs', duration('--udp-idle', flags.udpIdle)),
+    ...given('conntrackUpdates', flags.conntrackUpdates),
+    remember: remembered(flags),
   };
+}
+
+/** As many as somebody may want to ask about; each costs 5 KB. */
+const REMEMBERED = 1_000;
+/** 100 MB. */
+const MAX_REMEMBERED = 20_000;
+
+/** A summary alone does not tell single connections, so none can be asked about unless that is wanted. */
+function remembered({ remember, output }: LiveFlags): number {
+  if (remember === undefined) return output === 'summary' ? 0 : REMEMBERED;
+  const number = /^\d{1,9}$/.test(remember) ? Number(remember) : -1;
+  if (number < 0 || number > MAX_REMEMBERED) {
+    throw wrong(
+      '--remember',
+      remember,
+      'no number',
+      `write a whole number from 0 to ${MAX_REMEMBERED}`,
+    );
+  }
+  return number;
 }
 
 export function replayRequest(

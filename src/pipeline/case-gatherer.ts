@@ -170,7 +170,7 @@ export class CaseGatherer {
       earlier,
       ...podInterfaces(attribution, routes),
       ...more,
-      notices: [...notices, ...leftOutNotice(leftOut, attribution)],
+      notices: [...notices, ...leftOutNotice(leftOut, attribution).map(({ notice }) => notice)],
       losses: losses.filter((loss) => touches(loss, begin, end)),
       rules: this.rules.sets,
       entries,
@@ -428,10 +428,13 @@ function touches(loss: Loss, begin: Nanos | undefined, end: Nanos | undefined): 
   return end === undefined || loss.from === undefined || loss.from <= end;
 }
 
-function leftOutNotice(count: number, { connection }: Attribution): readonly Notice[] {
+function leftOutNotice(
+  count: number,
+  { connection }: Attribution,
+): readonly { readonly notice: Notice }[] {
   if (count === 0) return [];
   const detail = `of this connection's packets and conntrack entries ${count} are not shown: the first and the last ${PACKETS_AT_EACH_END} and ${ENTRIES_AT_EACH_END} are`;
-  return [{ code: 'evidence-left-out', connection, detail }];
+  return [{ notice: { code: 'evidence-left-out', connection, detail } }];
 }
 
 /** Where routes of their own tell them. */

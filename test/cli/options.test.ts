@@ -41,6 +41,7 @@ describe('flags become requests', () => {
       conntrack: 'auto',
       rules: 'auto',
       cluster: {},
+      remember: 1_000,
     });
     expect(replay(['a'])).toEqual({ output: PIPE_OUTPUT, inputs: [{ path: 'a' }] });
     expect(demoRequest({ color: true }, fakeIo())).toEqual({ output: PIPE_OUTPUT });
@@ -59,6 +60,8 @@ describe('flags become requests', () => {
         duration: '1h30m',
         count: '25',
         udpIdle: '500ms',
+        conntrackUpdates: true,
+        remember: '50',
         service: ['default/nginx,shop/cart', 'a/b'],
         pod: ['default/client'],
         namespace: ['default', 'shop'],
@@ -108,7 +111,18 @@ describe('flags become requests', () => {
       durationNs: 5_400_000_000_000,
       count: 25,
       udpIdleNs: 500_000_000,
+      conntrackUpdates: true,
+      remember: 50,
     });
+  });
+
+  it('remembering nothing where single connections are not told, unless that is wanted', () => {
+    expect(live({ output: 'summary' }).remember).toBe(0);
+    expect(live({ output: 'summary', remember: '7' }).remember).toBe(7);
+    expect(live({ remember: '0' }).remember).toBe(0);
+    for (const remember of ['-1', '1.5', '', 'all', '20001']) {
+      expect(() => live({ remember })).toThrow(/--remember: .* is no number/);
+    }
   });
 
   it('without a cluster if none is to be asked', () => {
