@@ -3,7 +3,7 @@ import { onInterface } from './look.js';
 import { isOpening, placesOf, wasCaptured } from './places.js';
 
 /** Who sent an RST: an end of the connection, this node in between, or something out of this node's sight. */
-export type Sender = 'client' | 'backend' | 'node' | 'beyond';
+type Sender = 'client' | 'backend' | 'node' | 'beyond';
 
 export interface ResetBy {
   readonly sender: Sender;

@@ -19,7 +19,7 @@ export const endpointState: Diagnosis = (look) => {
 };
 
 /** What the slices say of an endpoint, by address and, where they name it, port. */
-export function endpointOf(
+function endpointOf(
   endpoints: readonly ThenEndpoint[],
   { ip, port }: { readonly ip: string; readonly port: number },
 ): ThenEndpoint | undefined {

@@ -63,7 +63,7 @@ export function stateText({ ready, serving, terminating }: ThenEndpoint): string
 }
 
 /** What told the client that it was refused. */
-export function refusals({ case: { packets } }: Look): readonly FindingEvidence[] {
+function refusals({ case: { packets } }: Look): readonly FindingEvidence[] {
   const error = packets.find(({ kind, icmp }) => kind === 'icmp-error' && icmp !== undefined);
   const rst = packets.find(({ kind, way }) => kind === 'rst' && way === 'back');
   const evidence: FindingEvidence[] = [];

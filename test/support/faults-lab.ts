@@ -1,6 +1,6 @@
 import type { LabOptions, LabPod, LabService } from '../../src/lab/spec.js';
 
-/** The node on which the faults of `data/` are made on purpose; docs/diagnoses.md tells how. */
+/** The node on which the faults of `test/explain/data/` are made on purpose; docs/diagnoses.md tells how. */
 const NAMES = ['web-1', 'web-2', 'web-3', 'client', 'other'];
 const PODS: readonly LabPod[] = NAMES.map((name, i) => ({
   namespace: 'shop',

@@ -1,5 +1,5 @@
 /**
- * `npx tsx test/explain/record-faults.ts` makes the faults that docs/diagnoses.md lists on a node in
+ * `npx tsx test/support/record-faults.ts` makes the faults that docs/diagnoses.md lists on a node in
  * network namespaces and writes `test/explain/data/` anew: captures, conntrack's events, rules, objects
  * and the watch, as a replay reads them. Takes Linux, root, tcpdump and conntrack.
  */
@@ -14,7 +14,7 @@ import { closeLabsSync, createLab, type Lab } from '../../src/lab/lab.js';
 import type { LabOptions } from '../../src/lab/spec.js';
 import { BYPASSED, FAULTY } from './faults-lab.js';
 
-const DATA = fileURLToPath(new URL('data', import.meta.url));
+const DATA = fileURLToPath(new URL('../explain/data', import.meta.url));
 const SNAPLEN = 128;
 const NETLINK_NETFILTER = '12';
 const RECENT_CAPACITY = 100;
