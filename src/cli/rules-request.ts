@@ -4,8 +4,8 @@ import { type LiveRequest, type ReplayInput, RULES } from './commands.js';
 import type { Io } from './io.js';
 import { duration, given, oneOf, replayInput, values, wrong, zone } from './options.js';
 
-export const RULES_FORMATS = ['tree', 'table', 'json'] as const;
-export const RULES_FAIL_ON = ['skew', 'drift'] as const;
+const RULES_FORMATS = ['tree', 'table', 'json'] as const;
+const RULES_FAIL_ON = ['skew', 'drift'] as const;
 const OVER = ['counters', 'connections'] as const;
 
 /** What `whichpod rules` is asked for. */

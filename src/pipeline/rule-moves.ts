@@ -1,5 +1,5 @@
 import type { Traffic } from '../model/attribution.js';
-import type { CounterMove, EndpointView, RuleOverview } from '../model/rule-view.js';
+import type { CounterMove, RuleOverview } from '../model/rule-view.js';
 import type { HeldRules } from './rule-book.js';
 import { choicesOf, sum } from './rule-choices.js';
 
@@ -86,10 +86,4 @@ function moveOf(
     return isQuiet ? undefined : { kind: 'reset', before, after };
   }
   return before.packets === after.packets ? undefined : { kind: 'moved', before, after };
-}
-
-/** What an endpoint's rules counted in all. */
-export function countedOf({ chance, sticky }: EndpointView): Traffic | undefined {
-  if (chance === undefined) return sticky;
-  return sticky === undefined ? chance : sum(chance, sticky);
 }
