@@ -1,13 +1,6 @@
 import type { NftElement, NftJson } from '../../model/ruleset.js';
 import { field, isList } from './nftables-json.js';
-import {
-  exactly,
-  fits,
-  type Kind,
-  type Pattern,
-  patternOf,
-  type Scalar,
-} from './nftables-values.js';
+import { fits, type Kind, type Pattern, patternOf, type Scalar } from './nftables-values.js';
 
 /** An element of a set or map, and what each dimension of its key stands for. */
 export interface Entry {
@@ -18,63 +11,80 @@ export interface Entry {
 /** Separates the dimensions of a key; no value holds it. */
 const BETWEEN = '\0';
 
-/** The elements of one set or map by key: a kube-proxy map may hold 15,000 and one packet asks for one. */
+/**
+ * The elements of one set or map. What a packet asks for is found by its key's text: a map of kube-proxy's
+ * may have 15,000 elements, and what each of them stands for is read only where all are gone through.
+ */
 export class Elements {
   /** Elements whose key cannot be read: whether they are meant nobody knows. */
   readonly unread: number;
-  /** In the order in which they are listed. */
-  readonly entries: readonly Entry[];
-  private readonly byKey = new Map<string, Entry>();
-  private readonly wide: Entry[] = [];
   /** `*`: taken where nothing else is. */
-  readonly other: Entry | undefined;
+  readonly other: NftElement | undefined;
+  private readonly kinds: readonly Kind[];
+  private readonly all: readonly NftElement[];
+  private readonly byKey = new Map<string, NftElement>();
+  /** Of networks and ranges. */
+  private readonly wide: readonly Entry[];
+  private listed: readonly Entry[] | undefined;
 
   constructor(kinds: readonly Kind[], elements: Iterable<NftElement>) {
     let unread = 0;
-    let other: Entry | undefined;
-    const entries: Entry[] = [];
+    let other: NftElement | undefined;
+    const all: NftElement[] = [];
+    const wide: Entry[] = [];
     for (const element of elements) {
       if (element.key === '*') {
-        other = { element, patterns: [] };
+        other = element;
+        continue;
+      }
+      const key = keyOf(kinds, element.key);
+      if (key !== undefined) {
+        all.push(element);
+        if (!this.byKey.has(key)) this.byKey.set(key, element);
         continue;
       }
       const patterns = patternsOf(kinds, element.key);
-      if (!patterns) {
-        unread++;
-        continue;
-      }
-      const entry = { element, patterns };
-      entries.push(entry);
-      const key = keyOf(patterns);
-      if (key === undefined) this.wide.push(entry);
-      else if (!this.byKey.has(key)) this.byKey.set(key, entry);
+      if (patterns) {
+        all.push(element);
+        wide.push({ element, patterns });
+      } else unread++;
     }
+    this.kinds = kinds;
+    this.all = all;
+    this.wide = wide;
     this.unread = unread;
     this.other = other;
-    this.entries = entries;
   }
 
-  get size(): number {
-    return this.entries.length + this.unread + (this.other ? 1 : 0);
+  /** In the order in which they are listed. */
+  get entries(): readonly Entry[] {
+    this.listed ??= this.all.flatMap((element) => {
+      const patterns = patternsOf(this.kinds, element.key);
+      return patterns ? [{ element, patterns }] : [];
+    });
+    return this.listed;
   }
 
-  find(values: readonly Scalar[]): Entry | undefined {
-    return (
-      this.byKey.get(values.join(BETWEEN)) ??
-      this.wide.find(({ patterns }) => patterns.every((p, i) => fits(values[i] ?? '', p))) ??
-      this.other
-    );
+  find(values: readonly Scalar[]): NftElement | undefined {
+    const key = values.map((value, i) => this.kinds[i]?.keyOf(value)).join(BETWEEN);
+    const wide = (): Entry | undefined =>
+      this.wide.find(({ patterns }) => patterns.every((p, i) => fits(values[i] ?? '', p)));
+    return this.byKey.get(key) ?? wide()?.element ?? this.other;
   }
 }
 
-function keyOf(patterns: readonly Pattern[]): string | undefined {
-  const values: Scalar[] = [];
-  for (const pattern of patterns) {
-    const value = exactly(pattern);
-    if (value === undefined) return undefined;
-    values.push(value);
+/** The text of a key that stands for one value in each of its parts. */
+function keyOf(kinds: readonly Kind[], key: NftJson): string | undefined {
+  const concat = field(key, 'concat');
+  const parts = isList(concat) ? concat : [key];
+  if (parts.length !== kinds.length) return undefined;
+  let text = '';
+  for (let i = 0; i < parts.length; i++) {
+    const part = kinds[i]?.key(parts[i] ?? null);
+    if (part === undefined) return undefined;
+    text = i === 0 ? part : text + BETWEEN + part;
   }
-  return values.join(BETWEEN);
+  return text;
 }
 
 function patternsOf(kinds: readonly Kind[], key: NftJson): readonly Pattern[] | undefined {

@@ -1,6 +1,6 @@
 import type { NftablesRules, NftElement, NftJson, NftSet } from '../../model/ruleset.js';
 import type { Share } from '../../model/walk.js';
-import { Elements, type Entry } from './nftables-elements.js';
+import { Elements } from './nftables-elements.js';
 import {
   evaluate,
   type Got,
@@ -44,7 +44,7 @@ export interface Unknown {
 /** One way in which a look-up can end. */
 export interface Choice {
   /** Absent: nothing in the map is meant. */
-  readonly entry?: Entry;
+  readonly element?: NftElement;
   /** Where a random number chooses. */
   readonly share?: Share;
   /** Where something chooses that nobody knows. */
@@ -153,8 +153,8 @@ export function choose(map: NftJson, scene: Scene, sets: Sets): Choices {
   const elements = named ? sets.of(named, kinds) : sets.inline(data, kinds, true);
   const text = expressionText(key);
   if (got.is === 'known') {
-    const entry = elements.find(got.values);
-    if (entry) return { is: 'choices', choices: [{ entry }], kinds };
+    const element = elements.find(got.values);
+    if (element) return { is: 'choices', choices: [{ element }], kinds };
     if (elements.unread === 0) return { is: 'choices', choices: [{}], kinds };
     const assuming = `none of ${elements.unread} elements of the map that cannot be read is for ${valuesText(got)}`;
     return { is: 'choices', choices: [{ assuming }], kinds };
@@ -162,16 +162,16 @@ export function choose(map: NftJson, scene: Scene, sets: Sets): Choices {
   if (got.is === 'spread') return { is: 'choices', choices: dealt(got, elements, text), kinds };
   const possible = elements.entries.filter(({ patterns }) => mayFit(got, patterns));
   if (possible.length > MAX_GUESSES) return { is: 'unknown', what: `${text} is not known` };
-  const choices: Choice[] = possible.map((entry) => ({
-    entry,
-    assuming: `${text} is ${expressionText(entry.element.key)}`,
+  const choices: Choice[] = possible.map(({ element }) => ({
+    element,
+    assuming: `${text} is ${expressionText(element.key)}`,
   }));
   // Whether it is something else: taken by a catch-all, or by nothing.
   const other = elements.other;
   const rest = possible.length === 0 ? {} : { assuming: `${text} is nothing that the map has` };
   return {
     is: 'choices',
-    choices: [...choices, { ...(other && { entry: other }), ...rest }],
+    choices: [...choices, { ...(other && { element: other }), ...rest }],
     kinds,
   };
 }
@@ -201,7 +201,7 @@ function member(
     const isThere = age !== undefined && age < (set.timeoutSeconds ?? Number.POSITIVE_INFINITY);
     return decide(isThere, isThere ? present : absent);
   }
-  const listed = sets.of(set, got.kinds).find(got.values)?.element;
+  const listed = sets.of(set, got.kinds).find(got.values);
   const left = listed?.expiresSeconds ?? Number.POSITIVE_INFINITY;
   if (listed && left > SURELY_ALIVE_SECONDS) return decide(true, present);
   const hint = listed
@@ -352,14 +352,17 @@ function overlap(
   const from = pattern.from > BigInt(first) ? pattern.from : BigInt(first);
   const to = pattern.to < last ? pattern.to : last;
   if (from > to) return undefined;
-  // reciprocal_scale (linux/kernel.h): (random * count) >> 32, so number n begins at ceil(n * 2^32 / count).
-  const begin = (n: bigint): bigint => (n * RANDOM_ONE + BigInt(count) - 1n) / BigInt(count);
   const offset = BigInt(first);
   return {
     from: Number(from),
     to: Number(to),
-    share: begin(to - offset + 1n) - begin(from - offset),
+    share: beginOf(to - offset + 1n, count) - beginOf(from - offset, count),
   };
+}
+
+/** reciprocal_scale (linux/kernel.h): (random * count) >> 32, so number n begins at ceil(n * 2^32 / count). */
+function beginOf(n: bigint, count: number): bigint {
+  return (n * RANDOM_ONE + BigInt(count) - 1n) / BigInt(count);
 }
 
 function shareOf(parts: bigint): Share {
@@ -369,20 +372,20 @@ function shareOf(parts: bigint): Share {
 function dealt(got: Dealt, elements: Elements, text: string): Choice[] {
   const choices: Choice[] = [];
   let left = RANDOM_ONE;
-  for (const entry of elements.entries) {
-    const [pattern] = entry.patterns;
+  for (const { element, patterns } of elements.entries) {
+    const [pattern] = patterns;
     const part = pattern && overlap(got, pattern);
     if (!part) continue;
     left -= part.share;
     const number = part.from === part.to ? `${part.from}` : `${part.from}-${part.to}`;
     choices.push(
       got.random
-        ? { entry, share: shareOf(part.share) }
-        : { entry, assuming: `${text} gives ${number}` },
+        ? { element, share: shareOf(part.share) }
+        : { element, assuming: `${text} gives ${number}` },
     );
   }
   if (left <= 0n) return choices;
-  const other = elements.other && { entry: elements.other };
+  const other = elements.other && { element: elements.other };
   choices.push(
     got.random
       ? { ...other, share: shareOf(left) }

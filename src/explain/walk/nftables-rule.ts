@@ -1,6 +1,5 @@
-import type { NftJson, NftRule } from '../../model/ruleset.js';
+import type { NftElement, NftJson, NftRule } from '../../model/ruleset.js';
 import type { Effect, Share } from '../../model/walk.js';
-import type { Entry } from './nftables-elements.js';
 import { evaluate, type Got, type Scene, valuesText } from './nftables-evaluate.js';
 import { field, isList, listOf, setName, single, textOf, wholeOf } from './nftables-json.js';
 import {
@@ -15,7 +14,7 @@ import {
 } from './nftables-match.js';
 import { elementText, expressionText } from './nftables-text.js';
 import { ADDRESS_4, ADDRESS_6, type Kind, MARK, PORT } from './nftables-values.js';
-import { ONE, rest, times } from './share.js';
+import { ONE, ofPart, rest, times } from './share.js';
 
 /** What a rule says about where the packet goes next. */
 export type Verdict =
@@ -139,16 +138,9 @@ export class RuleWalk {
         this.pass(progress, said.because);
         return;
       case 'chance': {
-        const chance = times(progress.chance ?? ONE, said.share);
-        if (said.share.parts > 0n) this.from(at + 1, { ...likely(progress, said.share), chance });
-        const not = {
-          parts: (1n << BigInt(said.share.bits)) - said.share.parts,
-          bits: said.share.bits,
-        };
-        if (not.parts > 0n) {
-          const missed = times(progress.chance ?? ONE, not);
-          this.pass({ ...likely(progress, not), chance: missed }, 'by chance');
-        }
+        const { share } = said;
+        if (share.parts > 0n) this.from(at + 1, likely(progress, share));
+        if (rest(share).parts > 0n) this.pass(likely(progress, rest(share)), 'by chance');
         return;
       }
       case 'unknown':
@@ -257,11 +249,11 @@ export class RuleWalk {
     const map = setName(field(inner, 'data'));
     for (const choice of found.choices) {
       const chosen = taken(progress, choice, found.choices.length);
-      if (!choice.entry) {
+      if (!choice.element) {
         this.pass(chosen, missed(inner, progress.scene));
         continue;
       }
-      const [kind, target] = single(choice.entry.element.value ?? null) ?? ['', null];
+      const [kind, target] = single(choice.element.value ?? null) ?? ['', null];
       const through = map === undefined ? {} : { map };
       switch (kind) {
         case 'continue':
@@ -435,10 +427,9 @@ export class RuleWalk {
       else if (got.is === 'spread' && got.random && got.count <= MAX_VALUES) {
         if (this.tooMany(progress, got.count)) return;
         for (let i = 0; i < got.count; i++) {
-          const share = { parts: part(i + 1, got.count) - part(i, got.count), bits: 32 };
-          const chance = times(progress.chance ?? ONE, share);
+          const share = ofPart(i, got.count);
           const number: Got = { is: 'known', values: [BigInt(got.first + i)], kinds: [kind] };
-          go(number, { ...likely(progress, share), chance, ways: progress.ways * got.count });
+          go(number, { ...likely(progress, share), ways: progress.ways * got.count });
         }
       } else go(got, progress);
       return;
@@ -449,8 +440,8 @@ export class RuleWalk {
     else if (!this.tooMany(progress, found.choices.length)) {
       for (const choice of found.choices) {
         const chosen = taken(progress, choice, found.choices.length);
-        if (!choice.entry) this.pass(chosen, missed(map, progress.scene));
-        else go(resultOf(choice.entry, kind), chosen);
+        if (!choice.element) this.pass(chosen, missed(map, progress.scene));
+        else go(resultOf(choice.element, kind), chosen);
       }
     }
   }
@@ -534,24 +525,18 @@ function assume(scene: Scene, text: string, isTold: boolean): Scene {
   return { ...scene, settled, branch: { ...branch, assuming: [...branch.assuming, text] } };
 }
 
+/** What happens with a rule once chance has had its say. */
 function likely(progress: Progress, share: Share): Progress {
-  const { scene } = progress;
-  const { branch } = scene;
-  return {
-    ...progress,
-    scene: { ...scene, branch: { ...branch, share: times(branch.share, share) } },
-  };
-}
-
-function part(n: number, of: number): bigint {
-  return ((BigInt(n) << 32n) + BigInt(of) - 1n) / BigInt(of);
+  const { scene, chance = ONE } = progress;
+  const branch = { ...scene.branch, share: times(scene.branch.share, share) };
+  return { ...progress, scene: { ...scene, branch }, chance: times(chance, share) };
 }
 
 /** The rule's way by one choice of a look-up. */
 function taken(progress: Progress, choice: Choice, of: number): Progress {
   let next: Progress = { ...progress, ways: progress.ways * of };
-  const { entry, share, assuming } = choice;
-  if (share) next = { ...likely(next, share), chance: times(next.chance ?? ONE, share) };
+  const { element, share, assuming } = choice;
+  if (share) next = likely(next, share);
   if (assuming !== undefined) {
     next = {
       ...next,
@@ -559,8 +544,8 @@ function taken(progress: Progress, choice: Choice, of: number): Progress {
       assumed: [...next.assumed, assuming],
     };
   }
-  if (!entry) return next;
-  const { key, value } = entry.element;
+  if (!element) return next;
+  const { key, value } = element;
   return { ...next, chosen: [...next.chosen, `{ ${elementText(key, value)} }`] };
 }
 
@@ -574,8 +559,8 @@ function missed(map: NftJson, scene: Scene): string {
 }
 
 /** A value that a map leads to: an address, a port, a mark, or address and port. */
-function resultOf(entry: Entry, kind: Kind): Got {
-  const value = entry.element.value ?? null;
+function resultOf(element: NftElement, kind: Kind): Got {
+  const value = element.value ?? null;
   const concat = field(value, 'concat');
   const parts = isList(concat) ? concat : [value];
   const kinds = parts.length === 2 ? [kind, PORT] : [kind];

@@ -1,5 +1,5 @@
 import { formatAddress, MAPPED, parseAddress } from '../../model/address.js';
-import { protocolName, protocolNumber } from '../../model/packet.js';
+import { SCTP, TCP, UDP } from '../../model/packet.js';
 import type { NftJson } from '../../model/ruleset.js';
 import { field, isList, textOf, wholeOf } from './nftables-json.js';
 
@@ -18,6 +18,9 @@ export interface Kind {
   readonly isBitmask?: true;
   readonly isName?: true;
   read(text: NftJson): Scalar | undefined;
+  /** The text by which one value is found in a map: that of JSON, where it stands for one, and that of a value. */
+  key(text: NftJson): string | undefined;
+  keyOf(value: Scalar): string;
   write(value: Scalar): string;
 }
 
@@ -27,19 +30,26 @@ const MAX_BITS = 128n;
 const words = new Uint32Array(4);
 
 function addressKind(family: 4 | 6): Kind {
+  const write = (value: Scalar): string => {
+    if (typeof value === 'string') return value;
+    words.set(family === 4 ? [0, 0, MAPPED, Number(value)] : wordsOf(value));
+    return formatAddress(words, 0, family);
+  };
   return {
     bits: family === 4 ? 32 : 128,
+    write,
+    keyOf: write,
+    key(text) {
+      if (typeof text !== 'string' || parseAddress(text, words, 0) !== family) return undefined;
+      // IPv4 has one spelling that is read.
+      return family === 4 ? text : formatAddress(words, 0, family);
+    },
     read(text) {
       if (typeof text !== 'string' || parseAddress(text, words, 0) !== family) return undefined;
       if (family === 4) return BigInt(words[3] ?? 0);
       let value = 0n;
       for (const word of words) value = (value << 32n) | BigInt(word);
       return value;
-    },
-    write(value) {
-      if (typeof value === 'string') return value;
-      words.set(family === 4 ? [0, 0, MAPPED, Number(value)] : wordsOf(value));
-      return formatAddress(words, 0, family);
     },
   };
 }
@@ -49,12 +59,18 @@ function wordsOf(value: bigint): number[] {
 }
 
 function numberKind(bits: number, digits?: number): Kind {
+  const numberOf = (text: NftJson): number | undefined => {
+    const whole = wholeOf(text);
+    return whole === undefined || whole >= 2 ** bits ? undefined : whole;
+  };
   return {
     bits,
     read: (text) => {
-      const whole = wholeOf(text);
-      return whole === undefined || whole >= 2 ** bits ? undefined : BigInt(whole);
+      const whole = numberOf(text);
+      return whole === undefined ? undefined : BigInt(whole);
     },
+    key: (text) => numberOf(text)?.toString(),
+    keyOf: String,
     write: (value) =>
       digits === undefined ? String(value) : `0x${value.toString(16).padStart(digits, '0')}`,
   };
@@ -63,6 +79,7 @@ function numberKind(bits: number, digits?: number): Kind {
 /** Names that stand for numbers; numbers are read too. */
 function namedKind(bits: number, names: Readonly<Record<string, number>>): Kind {
   const numbers = numberKind(bits);
+  const keyByName = new Map(Object.entries(names).map(([name, number]) => [name, String(number)]));
   const byNumber = new Map(Object.entries(names).map(([name, number]) => [BigInt(number), name]));
   return {
     bits,
@@ -71,6 +88,8 @@ function namedKind(bits: number, names: Readonly<Record<string, number>>): Kind 
       const number = Object.hasOwn(names, text) ? names[text] : undefined;
       return number === undefined ? undefined : BigInt(number);
     },
+    key: (text) => (typeof text === 'string' ? keyByName.get(text) : numbers.key(text)),
+    keyOf: String,
     write: (value) =>
       (typeof value === 'bigint' ? byNumber.get(value) : undefined) ?? String(value),
   };
@@ -81,6 +100,10 @@ function bitsKind(bits: number, names: Readonly<Record<string, number>>): Kind {
   return {
     bits,
     isBitmask: true,
+    keyOf: String,
+    key(text) {
+      return this.read(text)?.toString();
+    },
     read(text) {
       const parts = field(text, '|') ?? text;
       if (!isList(parts)) return single.read(parts);
@@ -105,27 +128,21 @@ export const ADDRESS_6 = addressKind(6);
 export const PORT = numberKind(16);
 export const NUMBER = numberKind(32);
 export const MARK = numberKind(32, 8);
-export const PROTOCOL: Kind = {
-  bits: 8,
-  read: (text) => {
-    if (typeof text !== 'string') return numberKind(8).read(text);
-    const known = OTHER_PROTOCOLS.get(text) ?? protocolNumber(text);
-    return known === 0 ? undefined : BigInt(known);
-  },
-  write: (value) => protocolName(Number(value)),
-};
-/** Of /etc/protocols, what nft may print where kube-proxy's three do not stand. */
-const OTHER_PROTOCOLS: ReadonlyMap<string, number> = new Map([
-  ['icmp', 1],
-  ['dccp', 33],
-  ['gre', 47],
-  ['esp', 50],
-  ['ah', 51],
-  ['ipv6-icmp', 58],
-  ['icmpv6', 58],
-  ['comp', 108],
-  ['udplite', 136],
-]);
+/** What nft may print of /etc/protocols. */
+export const PROTOCOL = namedKind(8, {
+  icmp: 1,
+  tcp: TCP,
+  udp: UDP,
+  dccp: 33,
+  gre: 47,
+  esp: 50,
+  ah: 51,
+  'ipv6-icmp': 58,
+  icmpv6: 58,
+  comp: 108,
+  sctp: SCTP,
+  udplite: 136,
+});
 /** linux/if_ether.h */
 export const ETHERTYPE = namedKind(16, { ip: 0x0800, ip6: 0x86dd, arp: 0x0806, vlan: 0x8100 });
 /** linux/netfilter.h */
@@ -165,12 +182,17 @@ export const FIB_TYPE: Kind = {
   bits: 0,
   isName: true,
   read: (text) => textOf(text),
+  key: (text) => textOf(text),
+  keyOf: String,
   write: String,
 };
 export const INTERFACE: Kind = {
   bits: 0,
   isName: true,
   read: (text) => textOf(text),
+  // What may be the beginning of a name, or has a star in it, is compared as a pattern.
+  key: (text) => (typeof text === 'string' && !text.includes('*') ? text : undefined),
+  keyOf: String,
   write: (value) => `"${value}"`,
 };
 
@@ -195,12 +217,6 @@ export function patternOf(kind: Kind, json: NftJson): Pattern | undefined {
   return value.endsWith('*') && !value.endsWith('\\*') && kind === INTERFACE
     ? { name: value.slice(0, -1), isPrefix: true }
     : { name: value.replace(/\\\*$/, '*'), isPrefix: false };
-}
-
-/** The one value that it stands for, if it is one. */
-export function exactly(pattern: Pattern): Scalar | undefined {
-  if ('name' in pattern) return pattern.isPrefix ? undefined : pattern.name;
-  return pattern.from === pattern.to ? pattern.from : undefined;
 }
 
 export function fits(value: Scalar, pattern: Pattern): boolean {
