@@ -104,8 +104,9 @@ export class BlockScanner {
     return this.length + (this.skip > 0 ? 1 : 0);
   }
 
-  /** Gathers the first bytes of a block; false if they are not all there. */
+  /** Gathers the first bytes of a block, of which some may be at hand; false if they are not all there. */
   private hold(wanted: number): boolean {
+    if (this.length >= wanted) return true;
     const taken = Math.min(wanted - this.length, this.chunk.length - this.at);
     if (wanted > this.held.length) {
       const larger = new Uint8Array(wanted);
