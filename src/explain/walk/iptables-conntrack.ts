@@ -8,7 +8,7 @@ import { protocolNumber, protocolText } from './protocol.js';
  * The states of a connection's first packet (conntrack_mt of net/netfilter/xt_conntrack.c). In `raw`
  * conntrack has not seen it yet, which counts as INVALID.
  */
-export function statesOf(of: Asked): readonly string[] {
+function statesOf(of: Asked): readonly string[] {
   const { branch, at } = of;
   if (branch.untracked) return ['UNTRACKED'];
   if (!of.isTracked) return ['INVALID'];
