@@ -4,12 +4,14 @@ import { EXPLAIN_FORMATS, explainRequest } from './explain-request.js';
 import type { Io } from './io.js';
 
 const HELP = `
-SELECTOR is a connection's id (as ndjson tells it) or its client: 10.244.1.2:36033,
-[fd00::2]:36033. With --from or --to none is needed. Of several that match, the
-last that failed is explained, else the last; --nth picks another one.
+SELECTOR is a connection's id (as ndjson tells it) or its client, as
+10.244.1.2:36033 or [fd00::2]:36033. With --from or --to none is needed. Of
+several that match, the last that failed is explained, else the last; --nth
+picks another one.
 
 Without INPUT the live run on this node is asked, which remembers its last
-connections; without one, or with --next, the next match is awaited.
+connections; without one, or with --next, the next match is awaited until it has
+ended, or for 5 s if it stays open.
 
 Examples:
   $ whichpod explain 10.244.1.2:36033 recording/

@@ -54,7 +54,7 @@ export interface WhyNotQuestion {
   readonly to: string;
 }
 
-export type ExplainQuestion =
+type ExplainQuestion =
   | {
       readonly kind: 'connection';
       readonly selector: Selector;

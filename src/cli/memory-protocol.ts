@@ -32,7 +32,7 @@ export type MemoryReply =
     }
   | { readonly protocol: typeof PROTOCOL; readonly error: string };
 
-export interface ToldOnWire {
+interface ToldOnWire {
   readonly seen: number;
   readonly matched: number;
   readonly inOrder: readonly Match[];

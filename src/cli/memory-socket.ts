@@ -15,7 +15,7 @@ const OTHERS = 0o077;
 type Around = Pick<Io, 'env' | 'uid'>;
 
 /** Folders in which sockets may be, the best first. */
-export function socketFolders({ env, uid }: Around): readonly string[] {
+function socketFolders({ env, uid }: Around): readonly string[] {
   const { XDG_RUNTIME_DIR: runtime } = env;
   return [
     // A service and a shell of root's must meet, and only one of them has a session.
@@ -26,7 +26,7 @@ export function socketFolders({ env, uid }: Around): readonly string[] {
 }
 
 /** Why a folder is not to be trusted; `undefined` if it is; `missing` if there is none. */
-export async function faultOf(
+async function faultOf(
   folder: string,
   { uid }: Pick<Around, 'uid'>,
 ): Promise<'missing' | string | undefined> {

@@ -161,6 +161,6 @@ export class Choice {
 }
 
 /** Whether something went wrong with it. */
-export function hasFailed({ outcome, verdict }: Attribution): boolean {
+function hasFailed({ outcome, verdict }: Attribution): boolean {
   return verdict === 'conflict' || (outcome !== 'established' && outcome !== 'open');
 }

@@ -17,6 +17,7 @@ describe('help', () => {
     ['whichpod-live', ['live', '--help']],
     ['whichpod-replay', ['replay', '-h']],
     ['whichpod-demo', ['demo', '--help']],
+    ['whichpod-explain', ['explain', '--help']],
     ['whichpod-record', ['record', '--help']],
   ])('of %s is as recorded, on stdout, within 80 columns', async (name, argv) => {
     const { code, stdout, stderr } = await cli(argv);
