@@ -12,7 +12,6 @@ import {
   HOOK_TITLES,
   masqueradeWords,
   podName,
-  whichRule,
 } from './words.js';
 
 const MAX_DEPTH = 7;
@@ -94,7 +93,7 @@ function ruleLine(rule: WalkedRule, walk: ExplainedWalk): string {
       ? ''
       : `<span class="count">${humanCount(rule.packets)} packets${rule.bytes === undefined ? '' : `, ${humanCount(rule.bytes)} bytes`}</span>`;
   const words = { matched: 'matched', passed: 'passed over', unknown: 'not known' }[rule.met];
-  const name = rule.position === 0 ? whichRule(rule) : String(rule.position);
+  const name = rule.position === 0 ? `${rule.table} ${rule.chain}` : String(rule.position);
   return `${counters}<span class="dim">${markup(name)}, ${words}:</span> <code>${markup(rule.text)}</code>${aboutRule(rule, walk)}`;
 }
 

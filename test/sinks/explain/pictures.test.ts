@@ -85,6 +85,7 @@ describe('the picture', () => {
   });
 });
 
+const GRAPHVIZ = 'dot';
 const DRAWN = new Set(['svg', 'title', 'desc', 'style', 'rect', 'g', 'path', 'text', 'tspan']);
 
 describe('the page', () => {
@@ -147,11 +148,13 @@ describe("Graphviz's text", () => {
     expect(depth).toBe(0);
   });
 
-  const installed = spawnSync('dot', ['-V']).error === undefined;
+  const installed = spawnSync(GRAPHVIZ, ['-V']).error === undefined;
   // Graphviz is no part of the set-up: where it is, it must agree.
   if (installed) {
     it.each(SAMPLES)('of %s is accepted by dot', (_, explanation) => {
-      const { status, stderr } = spawnSync('dot', ['-Tplain'], { input: renderDot(explanation) });
+      const { status, stderr } = spawnSync(GRAPHVIZ, ['-Tplain'], {
+        input: renderDot(explanation),
+      });
       expect(stderr.toString()).toBe('');
       expect(status).toBe(0);
     });
