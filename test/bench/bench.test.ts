@@ -46,6 +46,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   conntrack: ['xml', 'listing-500'],
   rules: ['time', 'memory', 'block'],
+  explain: ['explain-20'],
   cluster: ['memory', 'block', 'time'],
   memory: ['bytes-counted', 'resident-counted', 'bytes-described', 'resident-described', 'waves'],
   startup: ['help'],

@@ -11,6 +11,7 @@ import { type Options, parseOptions } from './options.js';
 import { cluster } from './parts/cluster.js';
 import { conntrack } from './parts/conntrack.js';
 import { decode } from './parts/decode.js';
+import { explain } from './parts/explain.js';
 import { formats } from './parts/formats.js';
 import { live } from './parts/live.js';
 import { memory } from './parts/memory.js';
@@ -28,6 +29,7 @@ const PARTS: readonly Part[] = [
   live,
   conntrack,
   rules,
+  explain,
   cluster,
   memory,
   startup,
