@@ -15,7 +15,8 @@ import type { ReplayInputs } from '../sources/files/open.js';
 import { tellMatches, whyNone } from './explain-matches.js';
 import type { NodeRequest } from './explain-request.js';
 import type { Io } from './io.js';
-import { eventsOf, machineFor, openRecorded } from './recorded-inputs.js';
+import { eventsOf, openRecorded } from './recorded-inputs.js';
+import { finish, machineFor } from './replay-machine.js';
 
 /**
  * The case of a recorded connection. Files are read twice: to find the connection, then to gather what
@@ -34,7 +35,8 @@ export async function recordedCase(
       'no capture and no conntrack among the inputs, so there is no connection to explain; add a pcap, or what conntrack -L or -E printed',
     );
   }
-  const machine = machineFor(inputs, request, interfaces);
+  const { udpIdleNs } = request;
+  const machine = machineFor(inputs, interfaces, { saysDirect: true, udpIdleNs });
   const choice = new Choice(selector);
   const earlier = new Earlier();
   const once = (await hasPipe(request))
@@ -53,7 +55,7 @@ export async function recordedCase(
     hear(machine.take());
     if (io.signal.aborted) return undefined;
   }
-  hear(machine.finish(inputs.counts.packets));
+  hear(finish(machine, inputs));
   const chosen = choice.chosen;
   if (chosen === undefined) throw new UsageError(whyNone(selector, choice));
   tellMatches(selector, choice, chosen, io);

@@ -1,10 +1,8 @@
-import { Correlator } from '../correlate/correlator.js';
 import type { InputEvent } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
 import { UsageError } from '../model/problem.js';
-import { secondsOf, UTC } from '../model/time.js';
-import { mergeByTime } from '../pipeline/merge.js';
-import { RuleSurvey } from '../pipeline/rule-survey.js';
+import { UTC } from '../model/time.js';
+import { openedEvents } from '../pipeline/opened-events.js';
 import { escapeText } from '../sinks/escape.js';
 import { type OpenOptions, openInputs, type ReplayInputs } from '../sources/files/open.js';
 import type { NodeRequest } from './explain-request.js';
@@ -21,6 +19,7 @@ const CONTEXT: OpenOptions['kinds'] = new Set([
   'cluster-watch',
   'ip-json',
   'ip-routes',
+  'recording',
   'unknown',
   'empty',
 ]);
@@ -76,30 +75,7 @@ export async function* eventsOf(
   inputs: ReplayInputs,
   interfaces: Interfaces,
 ): AsyncGenerator<readonly InputEvent[]> {
-  const survey = new RuleSurvey();
-  survey.prepare(inputs.prelude);
-  yield inputs.prelude.flatMap((event) => survey.take(event));
-  yield survey.conclude();
-  for await (const batch of mergeByTime(inputs.streams, interfaces)) {
-    yield batch.flatMap((event) => survey.take(event));
-  }
-}
-
-/** The machine as replay sets it up. */
-export function machineFor(
-  inputs: ReplayInputs,
-  request: NodeRequest,
-  interfaces: Interfaces,
-): Correlator {
-  const onlyNode = inputs.nodes.length === 1 ? inputs.nodes[0] : undefined;
-  return new Correlator({
-    interfaces,
-    baseSeconds: inputs.firstTime === undefined ? 0 : secondsOf(inputs.firstTime),
-    severalNodes: inputs.nodes.length > 1,
-    ...(inputs.lastRules !== undefined && { lastRules: inputs.lastRules }),
-    packetsOnly: !inputs.hasConntrack && inputs.nodes.length === 1,
-    ...(onlyNode !== undefined && onlyNode !== '' && { node: onlyNode }),
-    saysDirect: true,
-    ...(request.udpIdleNs !== undefined && { udpIdleNs: request.udpIdleNs }),
-  });
+  const { before, after } = openedEvents(inputs, interfaces);
+  yield before;
+  yield* after;
 }

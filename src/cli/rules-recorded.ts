@@ -1,17 +1,17 @@
-import { Correlator } from '../correlate/correlator.js';
 import type { InputEvent } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
 import { describeWhere, UsageError } from '../model/problem.js';
 import type { Audit, RuleOverview } from '../model/rule-view.js';
-import { type Nanos, secondsOf, UTC } from '../model/time.js';
+import { type Nanos, UTC } from '../model/time.js';
 import { ConnectionAudit } from '../pipeline/connection-audit.js';
-import { mergeByTime } from '../pipeline/merge.js';
+import { inTime } from '../pipeline/in-time.js';
+import { openedEvents } from '../pipeline/opened-events.js';
 import { type HeldRules, RuleBook } from '../pipeline/rule-book.js';
 import { type Snapshot, snapshot } from '../pipeline/rule-moves.js';
-import { RuleSurvey } from '../pipeline/rule-survey.js';
 import { escapeText } from '../sinks/escape.js';
 import { type OpenOptions, openInputs, type ReplayInputs } from '../sources/files/open.js';
 import type { Io } from './io.js';
+import { finish, machineFor } from './replay-machine.js';
 import { tellNotices } from './rules-notices.js';
 import type { RulesRequest } from './rules-request.js';
 
@@ -40,13 +40,13 @@ export async function readRecorded(request: RulesRequest, io: Io): Promise<Recor
   const dumps: Dump[] = [];
   const few = await open(request, io, { kinds: KINDS, onRules: (dump) => dumps.push(dump) });
   const all = dumps.length === 0 ? await open(request, io, {}) : few;
-  dumps.sort(inTime);
+  dumps.sort(byTime);
   const times = dumps.map(({ time }) => time);
   // What the cluster became after the rules were read last, they cannot know.
   const end = times.some((time) => time === undefined) ? undefined : times.at(-1);
   const book = new RuleBook();
   const addresses = new Set<string>();
-  book.prepare(all.prelude);
+  if (all.recorded === undefined) book.prepare(all.prelude);
   const take = (event: InputEvent): void => {
     if (event.type === 'addresses') for (const one of event.addresses) addresses.add(one);
     const isLater =
@@ -54,7 +54,7 @@ export async function readRecorded(request: RulesRequest, io: Io): Promise<Recor
     if (!isLater) tellNotices(io, book.take(event), new Set(['rules-read']));
   };
   for (const event of all.prelude) take(event);
-  for await (const batch of mergeByTime(all.streams, new Interfaces())) {
+  for await (const batch of inTime(all, new Interfaces())) {
     for (const event of batch) take(event);
     if (io.signal.aborted) break;
   }
@@ -115,31 +115,22 @@ export async function auditRecorded(
   const inputs = await open(request, io, {}, true, interfaces);
   const onlyNode = inputs.nodes.length === 1 ? inputs.nodes[0] : undefined;
   const node = onlyNode === '' ? undefined : onlyNode;
-  const machine = new Correlator({
-    interfaces,
-    baseSeconds: inputs.firstTime === undefined ? 0 : secondsOf(inputs.firstTime),
-    severalNodes: inputs.nodes.length > 1,
-    ...(inputs.lastRules !== undefined && { lastRules: inputs.lastRules }),
-    packetsOnly: !inputs.hasConntrack && inputs.nodes.length === 1,
-    ...(node !== undefined && { node }),
-  });
+  const machine = machineFor(inputs, interfaces);
   const audit = new ConnectionAudit(node, (ip) => book.cluster.podAt(ip));
-  const survey = new RuleSurvey();
-  survey.prepare(inputs.prelude);
   const push = (events: readonly InputEvent[]): void => {
     for (const event of events) {
       audit.learn(event);
       machine.push(event);
     }
   };
-  for (const event of inputs.prelude) push(survey.take(event));
-  push(survey.conclude());
-  for await (const batch of mergeByTime(inputs.streams, interfaces)) {
-    for (const event of batch) push(survey.take(event));
+  const { before, after } = openedEvents(inputs, interfaces);
+  push(before);
+  for await (const batch of after) {
+    push(batch);
     audit.take(machine.take());
     if (io.signal.aborted) break;
   }
-  audit.take(machine.finish(inputs.counts.packets));
+  audit.take(finish(machine, inputs));
   return audit.audits();
 }
 
@@ -167,7 +158,7 @@ async function open(
 }
 
 /** Those without a time first; of a pair the earlier. */
-function inTime(a: Dump, b: Dump): number {
+function byTime(a: Dump, b: Dump): number {
   const x: Nanos = a.time ?? -1n;
   const y: Nanos = b.time ?? -1n;
   if (x !== y) return x < y ? -1 : 1;
