@@ -60,7 +60,14 @@ export interface Lab {
    * Gives a Service (`namespace/name`: all its ports; `namespace/name:portName`: one) other Pods, as a
    * sync of kube-proxy does: rules in one go, then conntrack's entries of UDP flows to those that went.
    */
-  setEndpoints(service: string, pods: readonly string[]): Promise<void>;
+  setEndpoints(
+    service: string,
+    pods: readonly string[],
+    options?: {
+      /** Conntrack's entries of UDP flows stay, as after a fault of kube-proxy. */
+      readonly keepsFlows?: boolean;
+    },
+  ): Promise<void>;
   /** Requests over HTTP, or datagrams; rows in the order in which they ended. */
   request(options: TrafficOptions): Promise<readonly TruthRow[]>;
   /** As many short TCP connections as the machine can bear, each answered with one line. */
@@ -323,7 +330,11 @@ class RunningLab implements Lab {
     );
   }
 
-  async setEndpoints(service: string, pods: readonly string[]): Promise<void> {
+  async setEndpoints(
+    service: string,
+    pods: readonly string[],
+    options: { readonly keepsFlows?: boolean } = {},
+  ): Promise<void> {
     const before = this.options;
     const services = before.services.map((known) =>
       isNamed(known, service) ? { ...known, endpoints: pods } : known,
@@ -335,6 +346,7 @@ class RunningLab implements Lab {
     this.options = after;
     this.objects = clusterObjects(after, this.#createdAt, this.#uids);
     await syncRules(before, after, this.#site);
+    if (options.keepsFlows === true) return;
     for (const [index, known] of before.services.entries()) {
       const now = services[index];
       if (now !== undefined && now !== known) await forgetFlows(known, now, after, this.#site);

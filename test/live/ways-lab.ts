@@ -97,7 +97,7 @@ export interface WaysLab {
   readonly lab: Lab;
   readonly kubeconfig: string;
   /** As `lab.setEndpoints`, and the API server tells of it. */
-  setEndpoints(service: string, pods: readonly string[]): Promise<void>;
+  setEndpoints: Lab['setEndpoints'];
   close(): Promise<void>;
 }
 
@@ -121,9 +121,9 @@ export async function createWaysLab(
     api = await ApiServer.start(lab);
     const kubeconfig = writeKubeconfig(folder, { server: api.url, user: {} });
     const server = api;
-    const setEndpoints = async (service: string, pods: readonly string[]): Promise<void> => {
+    const setEndpoints: Lab['setEndpoints'] = async (service, pods, options) => {
       const before = new Set(slices(lab).map((slice) => JSON.stringify(slice)));
-      await lab.setEndpoints(service, pods);
+      await lab.setEndpoints(service, pods, options);
       for (const object of slices(lab)) {
         if (before.has(JSON.stringify(object))) continue;
         // As an event has it and an item of a list has not; the server gives it its version.
