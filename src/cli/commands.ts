@@ -77,6 +77,8 @@ export interface ReplayRequest {
   readonly follows?: boolean;
   /** So many times as fast as it was recorded; absent: as fast as it goes. */
   readonly speed?: number;
+  /** Write the captures with names and comments into this file; `-`: to standard output, and nothing else there. */
+  readonly annotated?: string;
 }
 
 export interface ReplayInput {

@@ -43,6 +43,7 @@ Examples:
   $ whichpod replay conntrack.xml@2026-11-22T19:55:00Z rules.txt --tz +01:00
   $ whichpod replay case.pcapng --speed 1      what record wrote, as it came
   $ whichpod replay recording/ -o summary --fail-on conflict,unattributed,loss
+  $ whichpod replay capture.pcap rules.txt pods.json -w annotated.pcapng
 ${TABLE_LEGEND}`;
 
 export const DEMO_HELP = `

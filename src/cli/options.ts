@@ -59,6 +59,8 @@ export interface LiveFlags extends CommonFlags {
 }
 
 export interface ReplayFlags extends CommonFlags {
+  readonly write?: string | undefined;
+  readonly follow?: boolean | undefined;
   readonly tz?: string | undefined;
   readonly udpIdle?: string | undefined;
 }
@@ -150,7 +152,23 @@ export function replayRequest(
     ...given('nodeName', filters ? undefined : nodes[0]),
     ...given('offsetAt', zone(flags.tz)),
     ...given('udpIdleNs', duration('--udp-idle', flags.udpIdle)),
+    ...given('annotated', annotated(flags)),
   };
+}
+
+function annotated({ write, output, follow }: ReplayFlags): string | undefined {
+  if (write === '') throw new UsageError('-w: the path is empty; name a file, -w annotated.pcapng');
+  if (write === '-' && output !== undefined) {
+    throw new UsageError(
+      `-w -: the capture and -o ${output} cannot both go to standard output; leave -o out, or write into a file: -w annotated.pcapng`,
+    );
+  }
+  if (write !== undefined && follow === true) {
+    throw new UsageError(
+      '-w: a capture is annotated when all of it is there, so it cannot be used with --follow; leave one of them out',
+    );
+  }
+  return write;
 }
 
 export function demoRequest(flags: DemoFlags, around: Around): DemoRequest {

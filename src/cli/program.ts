@@ -115,7 +115,12 @@ function buildProgram(io: Io, commands: Commands, run: Run) {
         collect,
       )
       .option('--follow', 'wait for more of a recording that is still being written')
-      .option('--speed <times>', 'as fast as it was recorded (1), ten times (10) ...'),
+      .option('--speed <times>', 'as fast as it was recorded (1), ten times (10) ...')
+      .optionsGroup('Annotating:')
+      .option(
+        '-w, --write <file>',
+        'the captures, with names and comments, for Wireshark; - for standard output',
+      ),
   )
     .addHelpText('after', REPLAY_HELP)
     .action(async (inputs, flags) => {

@@ -1,18 +1,19 @@
-import { Correlator } from '../correlate/correlator.js';
+import { Writable } from 'node:stream';
 import type { OutputEvent } from '../model/attribution.js';
 import type { InputEvent } from '../model/event.js';
 import { Interfaces } from '../model/interfaces.js';
 import { describeWhere, type Problem, UsageError } from '../model/problem.js';
-import { secondsOf, UTC } from '../model/time.js';
-import { inTime } from '../pipeline/in-time.js';
+import { UTC } from '../model/time.js';
+import { openedEvents } from '../pipeline/opened-events.js';
 import { RuleCounters } from '../pipeline/rule-counters.js';
-import { RuleSurvey } from '../pipeline/rule-survey.js';
 import { escapeText } from '../sinks/escape.js';
 import { openInputs, type Skipped } from '../sources/files/open.js';
+import { Annotation } from './annotation.js';
 import type { ReplayRequest } from './commands.js';
 import type { Io } from './io.js';
 import { Pace } from './pace.js';
 import { Progress } from './progress.js';
+import { finish, machineFor } from './replay-machine.js';
 import { Shown } from './shown.js';
 
 /** `whichpod replay`: from recordings into the machine, ordered by time, until they end. */
@@ -37,46 +38,39 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
       'no capture and no conntrack among the inputs, so there is nothing to attribute; add a pcap, or what conntrack -L or -E printed',
     );
   }
-  const { recorded } = inputs;
-  const udpIdleNs = request.udpIdleNs ?? recorded?.udpIdleNs;
-  const onlyNode = inputs.nodes.length === 1 ? inputs.nodes[0] : undefined;
-  const machine = new Correlator({
-    interfaces,
-    baseSeconds: inputs.firstTime === undefined ? 0 : secondsOf(inputs.firstTime),
-    severalNodes: inputs.nodes.length > 1,
-    ...(inputs.lastRules !== undefined && { lastRules: inputs.lastRules }),
-    packetsOnly: !inputs.hasConntrack && inputs.nodes.length === 1,
-    ...(onlyNode !== undefined && onlyNode !== '' && { node: onlyNode }),
+  const annotation =
+    request.annotated === undefined ? undefined : Annotation.into(request.annotated, inputs, io);
+  const machine = machineFor(inputs, interfaces, {
     saysDirect: request.output.direct,
-    describes: request.output.format !== 'summary',
-    ...(udpIdleNs !== undefined && { udpIdleNs }),
-    ...(recorded !== undefined && { firstListingIsOld: recorded.firstListingIsOld }),
+    describes: request.output.format !== 'summary' || annotation !== undefined,
+    udpIdleNs: request.udpIdleNs,
   });
-  const shown = new Shown(request.output, io, 'wait');
+  // A capture goes to standard output alone.
+  const stdout = request.annotated === '-' ? nowhere() : io.stdout;
+  const shown = new Shown(request.output, { ...io, stdin: io.stdin, stdout }, 'wait');
   const counters = new RuleCounters(inputs.countedRules);
   const show = (events: readonly OutputEvent[]): void => {
     counters.tell(events);
+    annotation?.hear(events);
     shown.show(events);
   };
-  const survey = new RuleSurvey();
-  // A live run learns as it goes.
-  if (recorded === undefined) survey.prepare(inputs.prelude);
-  const push = (events: readonly InputEvent[]): void => {
-    for (const event of events) machine.push(event);
+  const { before, after } = openedEvents(inputs, interfaces);
+  const push = (event: InputEvent): void => {
+    annotation?.learn(event);
+    machine.push(event);
   };
-  for (const event of inputs.prelude) push(survey.take(event));
-  if (recorded?.concluded !== false) push(survey.conclude());
+  for (const event of before) push(event);
   show(machine.take());
   const pace =
     request.speed === undefined ? undefined : new Pace(request.speed, () => io.now(), io.signal);
-  for await (const batch of inTime(inputs, interfaces)) {
+  for await (const batch of after) {
     for (const event of batch) {
       if (pace !== undefined) {
         // What is known is said before time passes.
         show(machine.take());
         await pace.until(event);
       }
-      push(survey.take(event));
+      push(event);
     }
     progress.packets = inputs.counts.packets;
     const events = machine.take();
@@ -87,14 +81,22 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
     }
     const full = shown.sink.ready();
     if (full !== undefined) await full;
-    if (io.signal.aborted || shown.sink.closed.aborted) break;
+    const unheard = shown.sink.closed.aborted && annotation === undefined;
+    if (io.signal.aborted || unheard) break;
   }
   progress.end();
-  const last = machine.finish(recorded === undefined ? inputs.counts.packets : undefined);
+  const last = finish(machine, inputs);
   counters.tell(last);
+  annotation?.hear(last);
   // The summary stays the last word.
   shown.show([...last.slice(0, -1), ...counters.statements(), ...last.slice(-1)]);
-  return shown.end();
+  const code = await shown.end();
+  await annotation?.write(inputs);
+  return code;
+}
+
+function nowhere(): Writable {
+  return new Writable({ write: (_chunk, _encoding, done) => done() });
 }
 
 /** What is wrong with a file, in one line. */

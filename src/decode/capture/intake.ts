@@ -11,6 +11,54 @@ export interface CaptureOptions {
   readonly node?: string;
   /** Name of a kernel interface index (LINUX_SLL2 has no names). Asked once for each index. */
   readonly nameOfIndex?: (index: number) => string | undefined;
+  readonly tap?: CaptureTap;
+}
+
+/** What a pcap's header says of all its packets. */
+export interface PcapHead {
+  readonly linkType: number;
+  readonly snapLength: number;
+  /** Bytes of frame check sequence at each packet's end, where the header tells. */
+  readonly checkBytes?: number;
+  /** 1 or 1,000. */
+  readonly nanosPerUnit: number;
+}
+
+/** One record of a pcap. */
+export interface PcapRecord {
+  readonly bytes: Uint8Array;
+  /** Where the frame begins in `bytes`. */
+  readonly frame: number;
+  readonly captured: number;
+  readonly onWire: number;
+  readonly seconds: number;
+  /** In the file's own unit, of which there may be more than a second's. */
+  readonly fraction: number;
+  /** Of a patched pcap: the kernel's number of the interface, and how the packet was addressed (sll_pkttype). */
+  readonly index?: number;
+  readonly packetType?: number;
+}
+
+/** A pcapng block as it stands in the file, `size` bytes from `at`, but for lengths that were wrong. */
+export interface PcapngBlock {
+  readonly type: number;
+  readonly bytes: Uint8Array;
+  readonly at: number;
+  /** Its real size, whatever it says. */
+  readonly size: number;
+  readonly little: boolean;
+  /** A packet block that contradicts itself. */
+  readonly contradictory: boolean;
+}
+
+/**
+ * Hears all that a capture file has, in its order, each thing after it was read. `row`: where in `words` the
+ * row begins that it gave, -1 if it gave none. All bytes and words may be read until the call returns.
+ */
+export interface CaptureTap {
+  pcap(head: PcapHead): void;
+  record(record: PcapRecord, words: Uint32Array, row: number): void;
+  block(block: PcapngBlock, words: Uint32Array, row: number): void;
 }
 
 /** Bytes at hand: a chunk as it was fed, or the completed item that was cut by a chunk's end. */
@@ -30,6 +78,7 @@ export class Intake {
   packets = 0;
   /** Scratch for a row's time. */
   readonly stamp: Stamp = { seconds: 0, nanoseconds: 0 };
+  readonly tap: CaptureTap | undefined;
   private readonly options: CaptureOptions;
   private readonly byIndex = new Map<number, number>();
   private lastIndex = 0;
@@ -37,6 +86,7 @@ export class Intake {
 
   constructor(options: CaptureOptions) {
     this.options = options;
+    this.tap = options.tap;
   }
 
   /** Identifier of the interface that the frame's own header names (LINUX_SLL2), else `otherwise`. */

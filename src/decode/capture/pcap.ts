@@ -23,6 +23,7 @@ export const PCAP_HEADER_BYTES = 24;
 const MAX_RECORD_BYTES = 262_144;
 /** Of the header's last word the upper bits tell of frame check sequences (LT_LINKTYPE in libpcap). */
 const LINK_TYPE_BITS = 0x03ff_ffff;
+const HAS_FCS = 0x0400_0000;
 
 /** Whether four bytes begin a pcap, in either order. */
 export function isPcapMagic(view: DataView, at: number): boolean {
@@ -65,7 +66,16 @@ export class PcapFile {
         `pcap version ${major}.${minor} is not known, only 2.4 is`,
         'rewrite the file with a current tcpdump (-r OLD -w NEW) or editcap',
       );
+      return;
     }
+    const last = view.getUint32(at + 20, this.little);
+    intake.tap?.pcap({
+      linkType: this.linkType,
+      snapLength: view.getUint32(at + 16, this.little),
+      nanosPerUnit: this.nanosPerUnit,
+      // FCS_PRESENT, and above it the length in words of 16 bits (libpcap's pcap/pcap.h).
+      ...((last & HAS_FCS) !== 0 && { checkBytes: (last >>> 28) * 2 }),
+    });
   }
 
   /** Reads whole records from `at`; returns where the first unfinished one begins. */
@@ -92,10 +102,29 @@ export class PcapFile {
         place === undefined ? NOT_STRAIGHT : frames.decodeStraight(place, view, frame, captured);
       if (row === NOT_STRAIGHT) row = this.decodeFully(span, at, captured);
       if (row >= 0) this.complete(view, at, row);
+      if (intake.tap !== undefined) this.tell(span, at, captured, row);
       at = next;
     }
     this.wanted = headerBytes;
     return at;
+  }
+
+  private tell({ bytes, view }: Span, at: number, captured: number, row: number): void {
+    const { little, headerBytes } = this;
+    const record = {
+      bytes,
+      frame: at + headerBytes,
+      captured,
+      onWire: view.getUint32(at + 12, little),
+      seconds: view.getUint32(at, little),
+      fraction: view.getUint32(at + 4, little),
+    };
+    const patched = headerBytes > 16 && {
+      index: view.getUint32(at + 16, little),
+      packetType: view.getUint8(at + 22),
+    };
+    const { tap, rows } = this.intake;
+    tap?.record({ ...record, ...patched }, rows.words, row);
   }
 
   private decodeFully({ bytes, view, offset }: Span, at: number, captured: number): number {

@@ -87,6 +87,8 @@ export class PcapngFile {
   /** Lost between packets, as old packet blocks tell. */
   private droppedBetween = 0;
   private blocks = 0;
+  /** The packet block that was read last contradicts itself. */
+  private contradictory = false;
   private declared = 0;
 
   constructor(intake: Intake) {
@@ -141,11 +143,19 @@ export class PcapngFile {
         return at;
       }
       this.blocks++;
+      const { rows, tap } = this.intake;
+      const before = rows.length;
+      this.contradictory = false;
       if (type === ENHANCED_PACKET) {
         this.readEnhancedPacket(span, at, size);
       } else {
         this.readOther(span, at, size, type, size < said);
         if (this.intake.faults.fatal) return at;
+      }
+      if (tap !== undefined) {
+        const { little, contradictory } = this;
+        const row = rows.length > before ? before * rows.stride : -1;
+        tap.block({ type, bytes: span.bytes, at, size, little, contradictory }, rows.words, row);
       }
       at += size;
     }
@@ -508,6 +518,7 @@ export class PcapngFile {
 
   /** A packet block that contradicts itself (`interfaceNumber` -1: too short for its kind). */
   private skipPacket(span: Span, at: number, interfaceNumber: number, captured: number): void {
+    this.contradictory = true;
     const where = { offset: span.offset + at, record: this.blocks };
     const { faults } = this.intake;
     if (interfaceNumber < 0) {

@@ -15,7 +15,8 @@ export interface PcapngOption {
  * begun and ended: its two lengths are filled in at its end, and everything in it is padded to 32 bits.
  */
 export class BlockBuffer {
-  readonly little: boolean;
+  /** To be changed only between sections. */
+  little: boolean;
   private bytes = new Uint8Array(FIRST_BYTES);
   private view = new DataView(this.bytes.buffer);
   private at = 0;

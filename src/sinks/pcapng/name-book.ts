@@ -1,5 +1,5 @@
 import type { ClusterChange, ClusterKind, ClusterRecord } from '../../model/cluster.js';
-import type { NameRecord } from './section-writer.js';
+import type { NameRecord } from './names-block.js';
 
 /**
  * What addresses are called in a capture: `pod.namespace.pod`, `service.namespace.svc`, `node.node`. An

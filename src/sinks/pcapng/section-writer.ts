@@ -1,11 +1,10 @@
-import { parseAddress } from '../../model/address.js';
 import type { Nanos } from '../../model/time.js';
-import { BlockBuffer, type PcapngOption, utf8 } from './block-buffer.js';
+import { BlockBuffer, type PcapngOption } from './block-buffer.js';
+import { type NameRecord, writeNames } from './names-block.js';
 
 // draft-ietf-opsawg-pcapng, sections 4 and 11.1.
 const SECTION_HEADER = 0x0a0d0d0a;
 const INTERFACE_DESCRIPTION = 1;
-const NAME_RESOLUTION = 4;
 const INTERFACE_STATISTICS = 5;
 const ENHANCED_PACKET = 6;
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
@@ -23,8 +22,6 @@ const ISB_ENDTIME = 3;
 const ISB_IFRECV = 4;
 const ISB_IFDROP = 5;
 const ISB_OSDROP = 7;
-const NRB_IPV4 = 1;
-const NRB_IPV6 = 2;
 
 /** if_tsresol: times count in 10^-9 s. */
 const NANOSECONDS = new Uint8Array([9]);
@@ -37,11 +34,6 @@ export const PACKET_UNICAST = 1 << 2;
 export const PACKET_MULTICAST = 2 << 2;
 export const PACKET_BROADCAST = 3 << 2;
 export const PACKET_PROMISCUOUS = 4 << 2;
-
-/** A block of names is ended at this length; Wireshark and libpcap refuse blocks of more than 16 MiB. */
-const MAX_NAMES_BYTES = 1024 * 1024;
-/** A name and its address stand in a record whose length is 16 bits; DNS allows 253. */
-const MAX_NAME_BYTES = 1_024;
 
 export interface SectionOptions {
   /** What wrote it, `whichpod 1.2.3`. */
@@ -84,12 +76,6 @@ export interface PacketBlock {
   readonly options?: readonly PcapngOption[];
 }
 
-export interface NameRecord {
-  /** Canonical text. */
-  readonly address: string;
-  readonly names: readonly string[];
-}
-
 export interface InterfaceCounts {
   readonly time: Nanos;
   readonly start?: Nanos;
@@ -108,8 +94,6 @@ export interface InterfaceCounts {
 export class SectionWriter {
   private readonly out: BlockBuffer;
   private interfaces = 0;
-  private readonly words = new Uint32Array(4);
-  private readonly address = new Uint8Array(16);
 
   constructor(options: SectionOptions = {}) {
     this.out = new BlockBuffer(options.bigEndian !== true);
@@ -175,29 +159,7 @@ export class SectionWriter {
 
   /** Names of addresses, from here on. What is no address is left out; nothing is written for none. */
   names(records: readonly NameRecord[]): void {
-    const { out } = this;
-    let begun = -1;
-    for (const { address, names } of records) {
-      const family = parseAddress(address, this.words, 0);
-      const text = names.filter((name) => name !== '').map((name) => utf8(name, MAX_NAME_BYTES));
-      if (family === 0 || text.length === 0) continue;
-      if (begun >= 0 && out.length - begun > MAX_NAMES_BYTES) {
-        this.endNames();
-        begun = -1;
-      }
-      if (begun < 0) {
-        begun = out.length;
-        out.begin(NAME_RESOLUTION);
-      }
-      const bytes = this.addressBytes(family);
-      for (const name of text) {
-        const value = new Uint8Array(bytes.length + name.length + 1);
-        value.set(bytes);
-        value.set(name, bytes.length);
-        out.option(family === 4 ? NRB_IPV4 : NRB_IPV6, value);
-      }
-    }
-    if (begun >= 0) this.endNames();
+    writeNames(this.out, records);
   }
 
   /** The counters of an interface so far. */
@@ -225,14 +187,6 @@ export class SectionWriter {
     out.end();
   }
 
-  /** Ends the names, and the options behind them, of which there are none. */
-  private endNames(): void {
-    const { out } = this;
-    out.endOfOptions();
-    out.endOfOptions();
-    out.end();
-  }
-
   private text(code: number, text: string | undefined): void {
     if (text !== undefined) this.out.option(code, text);
   }
@@ -243,16 +197,6 @@ export class SectionWriter {
   ): void {
     for (const comment of comments ?? []) this.out.option(COMMENT, comment);
     for (const { code, value } of options ?? []) this.out.option(code, value);
-  }
-
-  private addressBytes(family: 4 | 6): Uint8Array {
-    const { words, address } = this;
-    const first = family === 4 ? 3 : 0;
-    for (let w = first; w < 4; w++) {
-      const word = words[w] ?? 0;
-      for (let i = 0; i < 4; i++) address[(w - first) * 4 + i] = (word >>> (24 - 8 * i)) & 255;
-    }
-    return address.subarray(0, family === 4 ? 4 : 16);
   }
 }
 

@@ -118,6 +118,10 @@ export interface ReplayInputs {
   readonly countedRules: readonly CountedRules[];
   /** Sizes of the files that are read as streams; 0 for pipes. */
   readonly totalBytes: number;
+  /** Captures and whichpod's own recordings, in the order of their paths: those that are no pipes can be read again. */
+  readonly captures: readonly Source[];
+  /** Everything that was looked at. */
+  readonly files: readonly InputFile[];
   /** Grow as the streams are read. */
   readonly counts: { readonly packets: number };
 }
@@ -209,6 +213,8 @@ class Opening {
       nodes: this.nodes,
       routes,
       countedRules,
+      captures: this.of('capture', 'recording'),
+      files: this.opened.map(({ file }) => file),
       totalBytes,
       counts,
     };
