@@ -53,7 +53,7 @@ export function addExplain(
     .option('-o, --output <format>', `${EXPLAIN_FORMATS.join(', ')} (default: text)`)
     .option('-w, --write <file>', 'into this file; its ending may tell the format')
     .option('--no-color', 'no colours (also: the variable NO_COLOR)')
-    .option('-v, --verbose', 'say more on stderr')
+    .option('-v, --verbose', 'every rule that was passed over; more on stderr')
     .optionsGroup('What to read:')
     .option('--node <name>', 'the node that the recording is from', collect)
     .option('--tz <zone>', 'time zone of times that name none (default: UTC)')

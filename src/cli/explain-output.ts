@@ -18,6 +18,7 @@ export async function showExplanation(
   const text = await FORMS[output.format](explanation, {
     width: (file === undefined ? io.columns() : undefined) ?? WIDTH_UNKNOWN,
     colors,
+    everyRule: output.everyRule,
   });
   if (file === undefined) {
     await new Promise<void>((resolve) => io.stdout.write(text, () => resolve()));
@@ -29,7 +30,7 @@ export async function showExplanation(
 
 type Form = (
   explanation: Explanation,
-  options: { readonly width: number; readonly colors: boolean },
+  options: { readonly width: number; readonly colors: boolean; readonly everyRule: boolean },
 ) => Promise<string>;
 
 /** Each loads its own code only. */

@@ -80,6 +80,8 @@ export interface ExplainOutput {
   readonly format: ExplainFormat;
   /** In place of stdout. */
   readonly file?: string;
+  /** Of a text: every rule that was passed over, one by one. */
+  readonly everyRule: boolean;
   /** Whether colours are allowed at all; a stream that is no terminal never gets them. */
   readonly colors: boolean;
 }
@@ -108,7 +110,7 @@ export function explainRequest(
   return {
     question,
     inputs: inputs.map(replayInput),
-    output: outputOf(flags, live.output.colors),
+    output: outputOf(flags, live.output),
     live,
     verbose: live.output.verbose,
     ...given('nodeName', nodes[0]),
@@ -118,7 +120,7 @@ export function explainRequest(
   };
 }
 
-function outputOf(flags: ExplainFlags, colors: boolean): ExplainOutput {
+function outputOf(flags: ExplainFlags, { colors, verbose }: LiveRequest['output']): ExplainOutput {
   const { output, write } = flags;
   if (write === '') throw new UsageError('-w: the path is empty; name a file');
   const extension = write?.slice(write.lastIndexOf('.') + 1);
@@ -126,6 +128,7 @@ function outputOf(flags: ExplainFlags, colors: boolean): ExplainOutput {
   return {
     format: oneOf('-o', output ?? byName, EXPLAIN_FORMATS),
     ...given('file', write),
+    everyRule: verbose,
     colors,
   };
 }

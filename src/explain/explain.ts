@@ -1,3 +1,4 @@
+import type { PodRef } from '../model/attribution.js';
 import type { Case } from '../model/case.js';
 import type { ExplainedWalk, Explanation } from '../model/explanation.js';
 import { protocolNumber } from '../model/packet.js';
@@ -16,7 +17,8 @@ type Explore = (rules: readonly RuleSet[], packet: FirstPacket, facts: NodeFacts
 export function explainCase(it: Case, explore: Explore): Explanation {
   const possible =
     it.rules.length === 0 ? undefined : explore(it.rules, firstPacketOf(it), it.node);
-  const walk = possible === undefined ? undefined : walkTaken(it, possible);
+  const walk =
+    possible === undefined ? undefined : { ...walkTaken(it, possible), pods: podsOf(it) };
   return {
     attribution: it.attribution,
     ...(walk !== undefined && { walk }),
@@ -24,6 +26,17 @@ export function explainCase(it: Case, explore: Explore): Explanation {
     findings: diagnose(it, walk),
     remarks: [...remarksOf(it), ...(possible?.remarks ?? [])],
   };
+}
+
+/** Who had the Service's endpoints' addresses, by its slices, and who served. */
+function podsOf({ attribution: { backend }, cluster }: Case): ReadonlyMap<string, PodRef> {
+  const pods = new Map<string, PodRef>();
+  for (const { addresses, pod, node } of cluster.endpoints) {
+    if (pod === undefined) continue;
+    for (const ip of addresses) pods.set(ip, { ...pod, ...(node !== undefined && { node }) });
+  }
+  if (backend?.pod !== undefined) pods.set(backend.ip, backend.pod);
+  return pods;
 }
 
 /** Which of the possible ways it took, by the evidence. */

@@ -4,6 +4,10 @@ import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { recordedCase } from '../../src/cli/explain-recorded.js';
 import { explainRequest } from '../../src/cli/explain-request.js';
+import { commands } from '../../src/cli/load.js';
+import { runCli } from '../../src/cli/program.js';
+import { explainCase } from '../../src/explain/explain.js';
+import { exploreWalk } from '../../src/explain/walk/explore.js';
 import { formatEndpoint } from '../../src/model/address.js';
 import type { Case, SeenPacket } from '../../src/model/case.js';
 import { formatNanos } from '../../src/model/time.js';
@@ -163,5 +167,31 @@ describe('what there is not', () => {
     await expect(caseOf(['10.0.0.1:5', `${REUSED}/iptables-save.txt.gz`])).rejects.toThrow(
       /no capture and no conntrack/,
     );
+  });
+});
+
+describe('what explain writes of a connection that happened', () => {
+  const words = ['explain', '10.244.1.2:44001', '--nth', '2', ...REUSED_INPUTS];
+  const text = async (...more: string[]): Promise<string> => {
+    const io = fakeIo();
+    expect(await runCli([...words, ...more], io, commands)).toBe(0);
+    return io.stdout.text;
+  };
+
+  it('names the Pods where it could have gone', async () => {
+    const { found } = await caseOf(['10.244.1.2:44001', ...REUSED_INPUTS], { nth: '2' });
+    const { endpoints } = found.cluster;
+    expect(endpoints.length).toBeGreaterThan(1);
+    const could = /WHERE IT COULD HAVE GONE[\s\S]*?THE STORY/.exec(await text())?.[0] ?? '';
+    for (const { pod } of endpoints) expect(could).toContain(`${pod?.namespace}/${pod?.name}`);
+    const nobody = explainCase({ ...found, cluster: { endpoints: [], nodes: [] } }, exploreWalk);
+    expect([...(nobody.walk?.pods?.keys() ?? [])]).toEqual([found.attribution.backend?.ip]);
+  });
+
+  it('says every rule that was passed over only where it is asked to', async () => {
+    const [short, long] = [await text(), await text('-v')];
+    expect(short).toMatch(/passed over \d+ rules|\d+ rules passed/);
+    expect(long).not.toMatch(/passed over \d+ rules|\d+ rules passed/);
+    expect(long.split('\n').length).toBeGreaterThan(short.split('\n').length);
   });
 });
