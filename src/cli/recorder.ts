@@ -4,7 +4,7 @@ import { deflateRawSync } from 'node:zlib';
 import { headerBytes } from '../decode/capture/headers.js';
 import { RecordEncoder } from '../decode/record/encoder.js';
 import type { RecordingHead } from '../decode/record/shapes.js';
-import { MAX_STATE_BYTES, STATE_BLOCK_TYPE, stateBlock } from '../decode/record/state-block.js';
+import { STATE_BLOCK_TYPE, stateBlock } from '../decode/record/state-block.js';
 import { formatAddress } from '../model/address.js';
 import type { OutputEvent } from '../model/attribution.js';
 import type { InputEvent } from '../model/event.js';
@@ -27,8 +27,15 @@ import { leadsElsewhere } from '../sources/capture/far-end.js';
 import type { TappedFrame } from '../sources/capture/frame-tap.js';
 import { StateNow } from './state-now.js';
 
-/** State is compressed and written in pieces of this size: enough to find what repeats, a millisecond's work. */
-const STATE_PIECE_BYTES = 64 * 1024;
+/** State is compressed as soon as there is so much of it: enough to find what repeats, a millisecond's work. */
+const STATE_BYTES = 64 * 1024;
+/**
+ * Where more waits (a node's rules may be 40 MB), traffic must not wait for it: at each tick so many pieces are
+ * compressed, some 10 ms. Putting rules into words takes about as long as two.
+ */
+const PIECE_BYTES = 256 * 1024;
+const PIECES_AT_ONCE = 4;
+const RULES_PIECES = 2;
 /** And this often: what a killed recording lacks at its end. */
 const FLUSH_NS = 500_000_000n;
 /** Blocks are handed to the system in pieces of this size. */
@@ -76,6 +83,8 @@ export class Recorder {
   private concludedYet = false;
   private dropped = 0;
   private flushed: Nanos = 0n;
+  /** State waits that one tick was not enough for. */
+  private behind = false;
   private file: OpenFile;
   private files = 1;
 
@@ -89,19 +98,16 @@ export class Recorder {
     };
     const rotates = options.maxBytes !== undefined || options.maxNs !== undefined;
     this.state = rotates ? new StateNow() : undefined;
-    this.file = this.open();
+    this.file = this.open(0n);
   }
 
   /** Takes what the machine gets next. */
   take(event: InputEvent): void {
     this.learn(event);
     const { encoder } = this.file;
-    if (!encoder.event(event)) {
-      const detail = 'a rule set was too long to be recorded';
-      encoder.event({ type: 'loss', loss: { source: 'rules', count: 1, detail } });
-    }
+    encoder.event(event);
     this.state?.take(event);
-    if (encoder.written.length >= STATE_PIECE_BYTES) this.writeState();
+    if (encoder.waiting >= STATE_BYTES) this.writeState(this.file, PIECES_AT_ONCE);
     if (event.type === 'tick') this.pass(event.time);
   }
 
@@ -180,25 +186,35 @@ export class Recorder {
   }
 
   private pass(time: Nanos): void {
-    if (time - this.flushed < FLUSH_NS && time >= this.flushed) return;
+    const { encoder } = this.file;
+    if (time - this.flushed < FLUSH_NS && time >= this.flushed) {
+      if (!this.behind) return;
+      this.writeState(this.file, PIECES_AT_ONCE);
+      this.write();
+      this.behind = encoder.busy;
+      return;
+    }
     this.flushed = time;
     // What is found out about a connection is said with its first packets or not at all.
     this.findings.clear();
     this.held.release(secondsOf(time), subsecondOf(time), this.file.section);
-    this.writeState();
+    this.writeState(this.file, PIECES_AT_ONCE);
     this.write();
+    this.behind = encoder.busy;
+    // A file is ended at once, so not before all but a little is written.
+    if (this.behind) return;
     const { maxBytes, maxNs } = this.options;
     const isFull = maxBytes !== undefined && this.file.bytes >= maxBytes;
     this.file.began ??= time;
     if (isFull || (maxNs !== undefined && time - this.file.began >= BigInt(maxNs))) {
       this.close(time);
       this.files++;
-      this.file = this.open();
+      this.file = this.open(time);
     }
   }
 
   /** Begins a file; a later one with what holds at its beginning. */
-  private open(): OpenFile {
+  private open(time: Nanos): OpenFile {
     const { target, interfaces } = this.options;
     target.begin();
     const encoder = new RecordEncoder(interfaces);
@@ -221,9 +237,11 @@ export class Recorder {
     if (this.files > 1) {
       for (const event of this.state?.events() ?? []) encoder.event(event);
       if (this.concludedYet) encoder.concluded();
+      // Behind the conclusion, as in the first file.
+      for (const event of this.state?.connections(time) ?? []) encoder.event(event);
       encoder.resumed();
+      this.behind = true;
     }
-    this.writeState(file);
     file.section.names(this.names.all());
     this.write(file);
     return file;
@@ -233,7 +251,7 @@ export class Recorder {
     const { file } = this;
     this.held.releaseAll(file.section);
     file.encoder.end();
-    this.writeState();
+    this.writeState(file);
     for (const [number, { received }] of file.interfaces.entries()) {
       // The kernel counts what it drops for all interfaces together: it is told of the first.
       const droppedBySystem = number === 0 ? this.dropped : 0;
@@ -244,18 +262,22 @@ export class Recorder {
     this.options.target.close();
   }
 
-  private writeState(file = this.file): void {
+  /** Compresses what of the state waits, or some pieces of it. */
+  private writeState(file: OpenFile, pieces = Number.POSITIVE_INFINITY): void {
     const { encoder, section } = file;
-    const state = encoder.written;
-    for (let at = 0; at < state.length; at += MAX_STATE_BYTES) {
-      const piece = state.subarray(at, at + MAX_STATE_BYTES);
+    for (let left = pieces; left > 0 && encoder.busy; ) {
+      const piece = encoder.take(PIECE_BYTES);
+      if (piece === undefined) {
+        left -= RULES_PIECES;
+        continue;
+      }
+      left--;
       const deflated = deflateRawSync(piece, DEFLATE);
       section.block(
         STATE_BLOCK_TYPE,
         stateBlock({ number: file.states++, stateBytes: piece.length, deflated }),
       );
     }
-    encoder.clear();
   }
 
   private write(file = this.file): void {
@@ -273,7 +295,7 @@ export class Recorder {
     const known = numbers.get(key);
     if (known !== undefined) return known;
     const name = this.options.interfaces.name(frame.interface);
-    const description = this.behind(name, frame);
+    const description = this.podBehind(name, frame);
     const number = section.interface({
       linkType: frame.linkType,
       snapLength: this.options.snaplen ?? 0,
@@ -286,7 +308,7 @@ export class Recorder {
   }
 
   /** Who is behind an interface: of a veth whose packet this is, the Pod that sent it or is to get it. */
-  private behind(name: string | undefined, frame: TappedFrame): string | undefined {
+  private podBehind(name: string | undefined, frame: TappedFrame): string | undefined {
     const { words, row } = frame;
     if (name === undefined || row < 0 || words[row + P_CLASS] === CLASS_ICMP_ERROR)
       return undefined;

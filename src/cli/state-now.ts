@@ -6,12 +6,14 @@ import {
 } from '../model/cluster.js';
 import type { InputEvent } from '../model/event.js';
 import type { Nanos } from '../model/time.js';
+import { OpenEntries } from './open-entries.js';
 
 /** What holds at a moment, out of what was told before it: for a file that begins in the middle of a run. */
 export class StateNow {
   private readonly rules = new Map<string, InputEvent>();
   private readonly addresses = new Map<string, InputEvent>();
   private readonly cluster = new Map<ClusterKind, Map<string, ClusterRecord>>();
+  private readonly entries = new OpenEntries();
   private readonly changed = new Map<ClusterKind, Nanos | undefined>();
 
   take(event: InputEvent): void {
@@ -26,6 +28,15 @@ export class StateNow {
         break;
       case 'cluster':
         this.apply(event.change, event.time);
+        break;
+      case 'conntrack':
+        this.entries.take(event.rows, event.from ?? 0, event.to ?? event.rows.length);
+        break;
+      case 'loss':
+        // Ends may be among what was not told; the sources list the table again.
+        if (event.loss.source === 'netlink' || event.loss.source === 'conntrack') {
+          this.entries.clear();
+        }
         break;
       default:
         break;
@@ -42,6 +53,15 @@ export class StateNow {
       return [{ type: 'cluster', ...(time !== undefined && { time }), change }];
     });
     return [...this.addresses.values(), ...this.rules.values(), ...lists];
+  }
+
+  /** The connections that are open as conntrack knows them; rows may be read until the next event is asked for. */
+  *connections(time: Nanos): Generator<InputEvent> {
+    for (const rows of this.entries.listed(time)) yield { type: 'conntrack', rows };
+    const { leftOut } = this.entries;
+    if (leftOut === 0) return;
+    const detail = `at the beginning of this file conntrack had ${leftOut} more entries than a later file of a recording lists`;
+    yield { type: 'loss', loss: { source: 'file', count: leftOut, to: time, detail } };
   }
 
   private apply(change: ClusterChange, time: Nanos | undefined): void {

@@ -3,6 +3,7 @@ import type { InputEvent } from '../../model/event.js';
 import type { Interfaces } from '../../model/interfaces.js';
 import { P_INTERFACE, PACKET_WORDS, PacketRows } from '../../model/packet.js';
 import type { Problem } from '../../model/problem.js';
+import type { RuleSet } from '../../model/ruleset.js';
 import type { Nanos } from '../../model/time.js';
 import { ByteReader } from './byte-reader.js';
 import {
@@ -18,11 +19,13 @@ import {
   ITEM_PACKETS,
   ITEM_RESUMED,
   ITEM_RULES,
+  ITEM_RULES_CHANGE,
   ITEM_TICK,
   MAX_ITEM_BYTES,
   type RecordedItem,
 } from './items.js';
 import { RowCodec } from './row-codec.js';
+import { changedText } from './rules-change.js';
 import { rulesOfText, servicesOf } from './rules-text.js';
 import {
   isClusterChange,
@@ -32,6 +35,7 @@ import {
   isRecordingHead,
   isRulesHead,
   isTexts,
+  rulesKey,
 } from './shapes.js';
 
 const FIRST_BYTES = 64 * 1024;
@@ -60,6 +64,8 @@ export class RecordDecoder {
   private readonly conntrackRows = new ConntrackRows();
   private readonly packets = new RowCodec(PACKET_WORDS);
   private readonly entries = new RowCodec(this.conntrackRows.stride);
+  /** The last rules of each kind. */
+  private readonly rules = new Map<string, RuleSet>();
   /** The run's numbers of interfaces by the recording's. */
   private readonly ids: number[] = [0];
   private tick = 0n;
@@ -148,7 +154,9 @@ export class RecordDecoder {
         return told({ type: 'tick', time: this.tick });
       }
       case ITEM_RULES:
-        return this.readRules(input);
+        return this.readRules(input, false);
+      case ITEM_RULES_CHANGE:
+        return this.readRules(input, true);
       case ITEM_CLUSTER: {
         const { time, change } = members(json(input));
         if (!isTime(time) || !isClusterChange(change)) return undefined;
@@ -196,13 +204,18 @@ export class RecordDecoder {
     return told({ type: 'packets', ...(node !== '' && { node }), rows });
   }
 
-  private readRules(input: ByteReader): RecordedItem | undefined {
+  private readRules(input: ByteReader, isChange: boolean): RecordedItem | undefined {
     const head = parsed(input.text());
-    const text = input.raw(input.left);
     if (input.failed || !isRulesHead(head)) return undefined;
-    const rules = rulesOfText(head, text);
-    if (rules === undefined) return undefined;
     const { node, time } = head;
+    const key = rulesKey(node, head);
+    const before = this.rules.get(key);
+    if (isChange && before === undefined) return undefined;
+    const text =
+      before !== undefined && isChange ? changedText(before, input) : input.raw(input.left);
+    const rules = text === undefined ? undefined : rulesOfText(head, text);
+    if (rules === undefined) return undefined;
+    this.rules.set(key, rules);
     const of = node === undefined ? {} : { node };
     const services = servicesOf(rules);
     return told({ type: 'rules', ...timeOf(time), ...of, rules, services });

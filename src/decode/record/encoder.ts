@@ -16,19 +16,21 @@ import {
   ITEM_NOTICE,
   ITEM_PACKETS,
   ITEM_RESUMED,
-  ITEM_RULES,
   ITEM_TICK,
-  MAX_ITEM_BYTES,
 } from './items.js';
 import { RowCodec } from './row-codec.js';
-import { textOfRules } from './rules-text.js';
-import type { RecordingHead, RulesHead } from './shapes.js';
+import { RulesJob } from './rules-change.js';
+import { type RecordingHead, type RulesHead, rulesKey } from './shapes.js';
+
+/** Lines of rules that are worked on at once: some milliseconds. */
+const LINES_AT_ONCE = 8_192;
 
 type RulesEvent = Extract<InputEvent, { type: 'rules' }>;
 
 /**
  * Turns what the machine is fed into bytes that `RecordDecoder` turns back. One encoder makes one file's
- * sequence, since rows are told as differences. The caller takes `written` and clears it whenever it likes.
+ * sequence, since rows are told as differences. Rules are put into words when the caller asks for bytes, some at a
+ * time; what comes behind them waits.
  */
 export class RecordEncoder {
   private readonly out = new ByteWriter();
@@ -36,6 +38,10 @@ export class RecordEncoder {
   private readonly interfaces: Interfaces;
   private readonly packets = new RowCodec(PACKET_WORDS);
   private readonly entries = new RowCodec(CONNTRACK_WORDS);
+  /** What was told before `out`, or still is to be. */
+  private readonly queue: (Uint8Array | RulesJob)[] = [];
+  /** The last rules of each kind. */
+  private readonly last = new Map<string, RulesJob>();
   /** Interfaces below this number were told. */
   private told = 1;
   private tick = 0n;
@@ -44,13 +50,52 @@ export class RecordEncoder {
     this.interfaces = interfaces;
   }
 
-  /** Whole items; may be read until the next is added. */
-  get written(): Uint8Array {
-    return this.out.written;
+  /** All that waits, rules included. Nothing is waiting then. */
+  takeAll(): Uint8Array {
+    const pieces: Uint8Array[] = [];
+    for (;;) {
+      const piece = this.take(Number.MAX_SAFE_INTEGER);
+      if (piece !== undefined) pieces.push(piece.slice());
+      else if (!this.busy) break;
+    }
+    const [first = new Uint8Array(0)] = pieces;
+    if (pieces.length <= 1) return first;
+    const all = new ByteWriter();
+    for (const piece of pieces) all.raw(piece);
+    return all.written;
   }
 
-  clear(): void {
+  /** Whether there is something to be taken, now or after some work. */
+  get busy(): boolean {
+    return this.queue.length > 0 || this.out.length > 0;
+  }
+
+  /** Bytes that wait behind no rules; those before are not known yet. */
+  get waiting(): number {
+    return this.out.length;
+  }
+
+  /**
+   * The next bytes, at most `limit`; may be read until something is added. `undefined` where there are none, or
+   * rules are in between: each call works on these for some milliseconds.
+   */
+  take(limit: number): Uint8Array | undefined {
+    const [first] = this.queue;
+    if (first instanceof RulesJob) {
+      if (first.work(LINES_AT_ONCE)) return undefined;
+      this.queue.splice(0, 1, ...(first.item() ?? [this.tooLong()]));
+      return this.take(limit);
+    }
+    if (first !== undefined) {
+      if (first.length > limit) this.queue[0] = first.subarray(limit);
+      else this.queue.shift();
+      return first.subarray(0, limit);
+    }
+    if (this.out.length === 0) return undefined;
+    const { written } = this.out;
+    if (written.length > limit) this.queue.push(written.slice(limit));
     this.out.clear();
+    return written.subarray(0, limit);
   }
 
   head(head: RecordingHead): void {
@@ -69,8 +114,8 @@ export class RecordEncoder {
     this.add(ITEM_END);
   }
 
-  /** false for rules that are too long to be kept: nothing was added then. */
-  event(event: InputEvent): boolean {
+  /** In place of rules that are too long to be kept stands a loss. */
+  event(event: InputEvent): void {
     const { item } = this;
     switch (event.type) {
       case 'packets': {
@@ -95,7 +140,8 @@ export class RecordEncoder {
         this.add(ITEM_TICK);
         break;
       case 'rules':
-        return this.rules(event);
+        this.rules(event);
+        break;
       case 'cluster':
         this.json(ITEM_CLUSTER, { ...timed(event.time), change: event.change });
         break;
@@ -115,13 +161,10 @@ export class RecordEncoder {
         break;
       }
     }
-    return true;
   }
 
   /** Services are not kept: they follow from the rules. */
-  private rules({ time, node, rules }: RulesEvent): boolean {
-    const text = new TextEncoder().encode(textOfRules(rules));
-    if (text.length > MAX_ITEM_BYTES / 2) return false;
+  private rules({ time, node, rules }: RulesEvent): void {
     const { kind, family, backend, version } = rules;
     const head: RulesHead = {
       kind,
@@ -132,10 +175,29 @@ export class RecordEncoder {
       ...timed(time),
       ...(node !== undefined && { node }),
     };
-    this.item.text(JSON.stringify(head));
-    this.item.raw(text);
-    this.add(ITEM_RULES);
-    return true;
+    const key = rulesKey(node, rules);
+    const before = this.last.get(key);
+    // Of two that wait at once the second cannot know the lines of the first.
+    const job = new RulesJob(
+      rules,
+      JSON.stringify(head),
+      before?.done === true ? before.book : undefined,
+    );
+    this.last.set(key, job);
+    if (this.out.length > 0) this.queue.push(this.out.written.slice());
+    this.out.clear();
+    this.queue.push(job);
+  }
+
+  private tooLong(): Uint8Array {
+    const detail = 'a rule set was too long to be recorded';
+    const loss = { source: 'rules', count: 1, detail };
+    const content = new TextEncoder().encode(JSON.stringify({ loss }));
+    const item = new ByteWriter();
+    item.byte(ITEM_LOSS);
+    item.number(content.length);
+    item.raw(content);
+    return item.written;
   }
 
   private tellInterfaces(words: Uint32Array, from: number, to: number): void {

@@ -23,6 +23,8 @@ export const ITEM_INTERFACE = 11;
 export const ITEM_END = 12;
 /** In a later file of a series: the state of the files before it has been told, the sequence goes on. */
 export const ITEM_RESUMED = 13;
+/** Rules as what differs from the last ones of their node, kind, family and back end. */
+export const ITEM_RULES_CHANGE = 14;
 
 /**
  * An item that says to be longer is taken for damage. Rules are the longest: what iptables-save may

@@ -1,6 +1,6 @@
 import type { ClusterChange, ClusterRecord } from '../../model/cluster.js';
 import type { Loss, Notice } from '../../model/event.js';
-import type { NftChain, NftRule, NftSet } from '../../model/ruleset.js';
+import type { NftChain, NftRule, NftSet, RuleSet } from '../../model/ruleset.js';
 
 /**
  * Whether a value out of JSON is what the model means. A recording comes from elsewhere like any other
@@ -203,6 +203,14 @@ const RULES = shape({
   'node?': isText,
 });
 export const isRulesHead = (value: unknown): value is RulesHead => RULES(value);
+
+/** Rules with the same key take each other's place. */
+export function rulesKey(
+  node: string | undefined,
+  { kind, family, backend }: Pick<RuleSet, 'kind' | 'family' | 'backend'>,
+): string {
+  return `${node ?? ''}\0${kind}\0${family}\0${backend}`;
+}
 
 /** What is common to a whole recording, and where in a series of files this one stands. */
 export interface RecordingHead {

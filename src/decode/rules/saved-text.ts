@@ -22,6 +22,8 @@ export const placeOf = (address: number): number => address & (BLOCK - 1);
 export class SavedText {
   private readonly blocks: Uint8Array[] = [];
   private readonly views: DataView[] = [];
+  /** Where the whole lines of each block but the current one end. */
+  private readonly ends: number[] = [];
   /** The block that is being written, how much of it is, and how much can be. */
   block: Uint8Array = new Uint8Array(0);
   length = 0;
@@ -47,6 +49,7 @@ export class SavedText {
   next(keep: number): boolean {
     if (this.blocks.length >= MAX_BLOCKS) return false;
     const rest = this.block.subarray(keep, this.length);
+    if (this.blocks.length > 0) this.ends.push(keep);
     const size = Math.max(FIRST_BLOCK, 4 * this.capacity, 2 * rest.length);
     this.capacity = Math.min(BLOCK, size);
     const block = new Uint8Array(this.capacity + SPARE);
@@ -61,6 +64,11 @@ export class SavedText {
   /** Forgets what follows `place` in the current block. */
   cut(place: number): void {
     this.length = place;
+  }
+
+  /** All of the text in parts, each of whole lines; the last line may lack its end. Not copied. */
+  get parts(): readonly Uint8Array[] {
+    return this.blocks.map((block, i) => block.subarray(0, this.ends[i] ?? this.length));
   }
 
   /** The block in which an address lies, and four bytes more. */

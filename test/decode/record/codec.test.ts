@@ -74,7 +74,7 @@ describe('rows', () => {
           expected.push({ type: 'conntrack', node: 'node1', words: entries.flat() });
         }
         const again = new Interfaces();
-        const { items, problem, pending } = back(encoder.written, again, piece);
+        const { items, problem, pending } = back(encoder.takeAll(), again, piece);
         expect({ problem, pending }).toEqual({ problem: undefined, pending: 0 });
         expect(items).toEqual(expected);
       }),
@@ -91,7 +91,7 @@ describe('rows', () => {
     encoder.event({ type: 'packets', rows });
     const again = new Interfaces();
     again.id({ name: 'lo' });
-    const [packets] = back(encoder.written, again).items as { words: number[] }[];
+    const [packets] = back(encoder.takeAll(), again).items as { words: number[] }[];
     expect(again.get(packets?.words[P_INTERFACE] ?? 0)).toEqual({ index: 9 });
     expect(again.get(2)).toEqual({ name: 'veth1', index: 5, node: 'n' });
   });
@@ -103,7 +103,7 @@ describe('rows', () => {
     const copies = Array.from({ length: 100 }, (_, i) => first.with(1, i * 1000));
     const encoder = new RecordEncoder(new Interfaces());
     encoder.event({ type: 'packets', rows: rowsOf(new PacketRows(), copies) });
-    expect(encoder.written.length).toBeLessThan(100 * 8 + 5 * PACKET_WORDS + 40);
+    expect(encoder.takeAll().length).toBeLessThan(100 * 8 + 5 * PACKET_WORDS + 40);
   });
 });
 
@@ -201,7 +201,7 @@ describe('what comes seldom', () => {
       fc.property(fc.array(event, { maxLength: 8 }), (events) => {
         const encoder = new RecordEncoder(new Interfaces());
         for (const one of events) encoder.event(one);
-        const { items, problem } = back(encoder.written);
+        const { items, problem } = back(encoder.takeAll());
         expect(problem).toBeUndefined();
         expect(items).toEqual(events);
       }),
@@ -224,7 +224,7 @@ describe('what comes seldom', () => {
     encoder.concluded();
     encoder.resumed();
     encoder.end();
-    expect(back(encoder.written).items).toEqual([
+    expect(back(encoder.takeAll()).items).toEqual([
       { type: 'head', head },
       { type: 'concluded' },
       { type: 'resumed' },
@@ -254,8 +254,8 @@ describe('rules', () => {
   const time = 1_795_377_469_123_456_789n;
   function roundTrip(rules: RuleSet): Extract<InputEvent, { type: 'rules' }> {
     const encoder = new RecordEncoder(new Interfaces());
-    expect(encoder.event({ type: 'rules', time, node: 'n', rules, services: [] })).toBe(true);
-    const { items, problem } = back(encoder.written);
+    encoder.event({ type: 'rules', time, node: 'n', rules, services: [] });
+    const { items, problem } = back(encoder.takeAll());
     expect(problem).toBeUndefined();
     return items[0] as Extract<InputEvent, { type: 'rules' }>;
   }
@@ -335,7 +335,7 @@ describe('what is damaged', () => {
     encoder.event({ type: 'conntrack', rows: rowsOf(new ConntrackRows(1), [[1, 2, 3]]) });
     encoder.event({ type: 'tick', time: 7n });
     encoder.end();
-    return encoder.written.slice();
+    return encoder.takeAll();
   }
 
   const plain = (item: unknown): string =>
