@@ -31,12 +31,29 @@ export function isAnswer({ kind, way }: SeenPacket): boolean {
   return way === 'back' && ANSWER.has(kind);
 }
 
+/** The first retransmission is due after 1 s (RFC 6298), some stacks' after 200 ms; what comes sooner is a copy. */
+const COPY_NS = 10_000_000n;
+
+/** How often what opens a connection passed one place: a bridge and several captures show it more than once. */
+export function sendings(sights: readonly SeenPacket[]): number {
+  let count = 0;
+  let last: SeenPacket | undefined;
+  for (const sight of sights) {
+    const isCopy =
+      last !== undefined &&
+      sight.kind !== 'datagram' &&
+      sight.sequence === last.sequence &&
+      sight.time - last.time < COPY_NS;
+    if (!isCopy) count++;
+    last = sight;
+  }
+  return count;
+}
+
 export function placesOf(it: Case): Places {
   const { attribution, podInterfaces } = it;
   const { client, backend } = attribution;
   const clientIsNode = it.node.addresses?.has(client.ip) === true;
-  const clientHere = clientIsNode ? true : isHere(client, it);
-  const backendHere = backend === undefined ? undefined : isHere(backend, it);
   const near = clientIsNode
     ? undefined
     : (podInterfaces?.client ?? firstIn(it, 'forward', 'original') ?? attribution.interfaces?.in);
@@ -46,6 +63,9 @@ export function placesOf(it: Case): Places {
     lastOut(it, backend) ??
     attribution.interfaces?.out ??
     (backend === undefined ? undefined : ownInterface(it, backend.ip));
+  const clientHere = clientIsNode || isHere(client, it, near, podInterfaces?.client);
+  const backendHere =
+    backend === undefined ? undefined : isHere(backend, it, far, podInterfaces?.backend);
   return {
     ...(near !== undefined && { near }),
     ...(far !== undefined && { far }),
@@ -60,11 +80,30 @@ export function wasCaptured(it: Case, name: string | undefined): boolean {
   return it.looked.packets && name !== undefined && it.looked.interfaces.includes(name);
 }
 
-function isHere(peer: Peer, it: Case): boolean | undefined {
+/** `by`: the interface towards it; `own`: the node's end of its veth, where that is known. */
+function isHere(
+  peer: Peer,
+  it: Case,
+  by: string | undefined,
+  own: string | undefined,
+): boolean | undefined {
   const { name, addresses } = it.node;
   if (addresses?.has(peer.ip) === true) return true;
   const node = peer.pod?.node ?? peer.node;
-  return node === undefined || name === undefined ? undefined : node === name;
+  if (node !== undefined && name !== undefined) return node === name;
+  const its = it.cluster.nodes.find((one) => one.name === node);
+  if (its !== undefined && addresses !== undefined) {
+    return its.addresses.some((address) => addresses.has(address));
+  }
+  if (own !== undefined) return true;
+  return by !== undefined && isUplink(it, by) ? false : undefined;
+}
+
+/** It leads to the nodes of the cluster, so to no Pod of this one. */
+function isUplink(it: Case, name: string): boolean {
+  return it.cluster.nodes.some(({ addresses }) =>
+    addresses.some((address) => it.node.interfaceTo?.(address) === name),
+  );
 }
 
 /**

@@ -487,6 +487,60 @@ describe('diagnoses', () => {
     }
   });
 
+  it.each([
+    ['another node by its addresses', ['192.0.2.1'], ['192.0.2.9'], 'unanswered-beyond-node'],
+    ['this node by its addresses', ['192.0.2.9'], ['192.0.2.9'], 'unanswered-by-pod'],
+    ['a node that nobody knows', ['192.0.2.1'], [], 'unanswered'],
+  ])('place an endpoint on %s where the node’s name is not known', async (_, own, its, code) => {
+    const one = await caseOf(FAULTS, to('mute'));
+    const { podInterfaces: _own, node: _node, ...rest } = one;
+    const [node] = rest.cluster.nodes;
+    if (node === undefined) throw new Error('no node');
+    const nodes = its.length === 0 ? [] : [{ ...node, name: 'node1', addresses: its }];
+    const unnamed: Case = {
+      ...rest,
+      cluster: { ...rest.cluster, nodes },
+      node: { addresses: new Set(own) },
+    };
+    expect(codesOf(unnamed)).toContain(code);
+  });
+
+  it('count what one place saw, though a bridge and a second capture show it too', async () => {
+    const one = await caseOf(FAULTS, to('syn-lost'));
+    const again = one.packets.flatMap((packet) => [
+      packet,
+      { ...packet, interface: 'br0', time: packet.time + 4_000n },
+      { ...packet, time: packet.time + 6_000n },
+    ]);
+    const says = (it: Case): unknown =>
+      findingsOf(it).find(({ code }) => code === 'syn-lost-on-node')?.evidence;
+    expect(says({ ...one, packets: again })).toEqual(says(one));
+  });
+
+  it('say of what is still open that nobody answered so far, and not that it failed', async () => {
+    const one = await caseOf(FAULTS, to('mute'));
+    const open = (it: Case): Case => ({
+      ...it,
+      attribution: { ...it.attribution, outcome: 'open' },
+    });
+    const [first] = findingsOf(open(one));
+    expect(first).toMatchObject({ code: 'unanswered-by-pod', weight: 'odd' });
+    expect(first?.evidence.at(-1)?.says).toMatch(/still open/);
+    expect(codesOf(open(await caseOf(FAULTS, web)))).toEqual([]);
+  });
+
+  it('name no loss on the node where the Service has no endpoint', async () => {
+    const one = await caseOf(NO_ENDPOINTS, to('none', 'rejected'));
+    const silent: Case = {
+      ...one,
+      attribution: { ...one.attribution, outcome: 'unanswered' },
+      packets: one.packets.filter(({ way }) => way === 'forward'),
+      rules: [],
+      entries: [],
+    };
+    expect(codesOf(silent)).toEqual(['no-endpoints']);
+  });
+
   it('say what cannot be told where there was no evidence at all', async () => {
     const one = await caseOf(FAULTS, to('mute'));
     const blind: Case = {

@@ -75,6 +75,19 @@ describe('the story of a connection', () => {
     expect(story.places.map(({ role }) => role)).toEqual(['client', 'nat', 'bridge', 'backend']);
   });
 
+  it('calls nothing translated back that was never translated', () => {
+    const { podInterfaces: _known, ...one } = caseOf('refuses');
+    const { backend: _backend, ...attribution } = one.attribution;
+    const own: Case = {
+      ...one,
+      attribution,
+      conntrack: [],
+      packets: one.packets.filter(({ view }) => view === 'original'),
+    };
+    expect(whats(tellStory(one)).join()).toContain('RST by the Pod, translated back');
+    expect(whats(tellStory(own))).toEqual(['SYN', 'RST by this node']);
+  });
+
   it('begins at the uplink for a client from outside', () => {
     const story = tellStory(caseOf('web', '192.168.77.1'));
     expect(story.places.map(({ role, name }) => `${role} ${name.replace(/\w{8}$/, '')}`)).toEqual([

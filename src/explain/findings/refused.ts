@@ -122,7 +122,7 @@ function undecided(look: Look): Finding {
   const missing = !looked.packets
     ? 'packets were not looked at'
     : look.places.backendHere === false
-      ? 'the endpoint is on another node'
+      ? 'the endpoint is not on this node'
       : 'the endpoint’s interface was not captured';
   evidence.push(shown('node', `not to be told: ${missing}`));
   return {

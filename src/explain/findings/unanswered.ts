@@ -1,9 +1,10 @@
-import type { SeenPacket } from '../../model/case.js';
+import type { Case, SeenPacket } from '../../model/case.js';
 import type { Finding, FindingEvidence } from '../../model/finding.js';
 import { type Diagnosis, decidedBy, entryOf, type Look, onInterface, shown } from '../look.js';
-import { isAnswer, isOpening, sameEnd, wasCaptured } from '../places.js';
+import { isAnswer, isOpening, sameEnd, sendings, wasCaptured } from '../places.js';
 import { countText, endText, icmpText, kubectlPod, peerText, serviceText } from '../words.js';
 import { isClosedPort } from './closed-port.js';
+import { noEndpoints } from './no-endpoints.js';
 
 const WHAT = { tcp: 'SYN', udp: 'datagram', sctp: 'INIT' } as const;
 const ANSWER = { tcp: 'SYN-ACK', udp: 'answer', sctp: 'INIT ACK' } as const;
@@ -11,13 +12,35 @@ const ANSWER = { tcp: 'SYN-ACK', udp: 'answer', sctp: 'INIT ACK' } as const;
 /** The opening packet was answered by nobody: how far it came, and so which side lost it. */
 export const unanswered: Diagnosis = (look) => {
   const { attribution, entries, packets } = look.case;
-  if (attribution.outcome !== 'unanswered' && !isHalfOpen(look)) return [];
-  const refused = entries.some(({ refusal }) => refusal !== undefined);
+  const waits = isWaiting(look.case);
+  if (attribution.outcome !== 'unanswered' && !waits && !isHalfOpen(look)) return [];
+  const refused =
+    entries.some(({ refusal }) => refusal !== undefined) || noEndpoints(look).length > 0;
   if (attribution.backend === undefined && (refused || isClosedPort(look.case))) return [];
   // An answer that came back untranslated was an answer: another finding tells of it.
   if (packets.some((packet) => isMissed(packet, look))) return [];
-  return [attribution.backend === undefined ? lostBeforeChoice(look) : lostAfterChoice(look)];
+  const found = attribution.backend === undefined ? lostBeforeChoice(look) : lostAfterChoice(look);
+  return [waits ? stillOpen(found) : found];
 };
+
+/** Nothing answered it as far as was looked, and it was not given up yet. */
+function isWaiting({ attribution, conntrack, packets }: Case): boolean {
+  if (attribution.outcome !== 'open') return false;
+  // What came back, and what goes on, was not begun in vain.
+  if (packets.some(({ kind, way }) => way === 'back' || kind === 'segment')) return false;
+  if (conntrack.some(({ event, unreplied }) => event !== 'destroy' && unreplied !== true)) {
+    return false;
+  }
+  // An entry that conntrack picked up in mid-stream is unreplied as well.
+  const isOpened = conntrack.some(({ state }) => state === undefined || state === 'SYN_SENT');
+  return packets.some(isOpening) || isOpened;
+}
+
+/** It is no fault yet: an answer may come after the last of what was looked at. */
+function stillOpen(found: Finding): Finding {
+  const says = 'it was still open at the end of what was looked at: an answer may have come later';
+  return { ...found, weight: 'odd', evidence: [...found.evidence, shown('node', says)] };
+}
 
 /**
  * The endpoint answered, and the client asked on: the header says `established` since an answer was seen,
@@ -108,14 +131,18 @@ function lostAfterChoice(look: Look): Finding {
   }
   if (reached.length > 0 && far !== undefined) {
     const [first] = reached;
-    const times = countText(reached.length, `translated ${what}`);
+    const times = countText(sendings(reached), `translated ${what}`);
     evidence.push(
       shown('packets', `${times} seen on ${far}`, first?.time),
       shown('packets', `no ${answer} came in on ${far}`),
     );
-    return backendHere === false
-      ? unansweredBeyond(look, name, far, evidence)
-      : unansweredByPod(look, name, far, evidence);
+    if (backendHere === false) return unansweredBeyond(look, name, far, evidence);
+    if (backendHere === true) return unansweredByPod(look, name, far, evidence);
+    return undecided(
+      look,
+      evidence,
+      `whether ${far} is the interface of the endpoint or leads to another node is not known`,
+    );
   }
   if (far !== undefined && wasCaptured(it, far) && sent.length === 0) {
     evidence.push(shown('packets', `no translated ${what} was seen on ${far}, which was captured`));
@@ -155,7 +182,10 @@ function arrival({ case: it }: Look): FindingEvidence {
   if (first === undefined) {
     return shown('packets', `no ${what} to ${endText(attribution.destination)} was seen coming in`);
   }
-  const said = `${countText(sights.length, what)} to ${endText(attribution.destination)} seen`;
+  const here = sights.filter(
+    (sight) => sight.interface === first.interface && sight.direction === first.direction,
+  );
+  const said = `${countText(sendings(here), what)} to ${endText(attribution.destination)} seen`;
   return shown('packets', `${said} ${onInterface(first)}`, first.time);
 }
 
@@ -201,14 +231,20 @@ function unansweredBeyond(
   evidence: readonly FindingEvidence[],
 ): Finding {
   const { backend } = look.case.attribution;
-  const node = backend?.pod?.node ?? backend?.node ?? 'its node';
+  const known = backend?.pod?.node ?? backend?.node;
+  const node = known ?? 'the node behind it';
   return {
     code: 'unanswered-beyond-node',
     weight: 'fault',
     title: `it left this node for ${name}, and no answer came back`,
     evidence: [
       ...evidence,
-      shown('node', `the endpoint is on ${node}: what became of it there was not captured here`),
+      shown(
+        'node',
+        known === undefined
+          ? `${far} leads away from this node: what became of it there was not captured here`
+          : `the endpoint is on ${known}: what became of it there was not captured here`,
+      ),
     ],
     meaning:
       'This node translated it and sent it on. It was lost between the nodes, on the other node or in the Pod; or the answer took another way back.',

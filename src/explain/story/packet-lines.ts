@@ -1,4 +1,4 @@
-import type { Case, SeenPacket } from '../../model/case.js';
+import type { Case, End, SeenPacket } from '../../model/case.js';
 import type { StoryLine } from '../../model/story.js';
 import { sameEnd } from '../places.js';
 import { resetSender } from '../resets.js';
@@ -22,7 +22,7 @@ export function packetLines(it: Case, columns: Columns): readonly Placed[] {
     if (told.has(packet)) continue;
     lines.push(placed(packet, columns, wordsOf(packet, sights, it, columns)));
   }
-  for (const run of runs) lines.push(restOf(run, columns));
+  for (const run of runs) lines.push(restOf(run, columns, it));
   return lines;
 }
 
@@ -82,7 +82,7 @@ function wordsOf(
   const way = `${endText(from)} → ${endText(to)}`;
   const inside = packet.encapsulation === undefined ? '' : `, inside ${packet.encapsulation}`;
   const missed = isUntranslated(packet, columns);
-  const suffix = missed ? ', not translated back' : translation(packet, columns);
+  const suffix = missed ? ', not translated back' : translation(packet, columns, it);
   switch (kind) {
     case 'syn':
     case 'init': {
@@ -144,14 +144,30 @@ function isUntranslated(packet: SeenPacket, { near, far }: Columns): boolean {
   );
 }
 
-function translation({ way, view, interface: name }: SeenPacket, { near, far }: Columns): string {
+function translation(
+  { way, view, interface: name }: SeenPacket,
+  { near, far }: Columns,
+  it: Case,
+): string {
   if (way === 'forward') {
     if (view === 'original') return '';
     // The client's own interface shows what it sent itself.
     const byClient = name !== undefined && name === near && near !== far;
     return byClient ? ' to the endpoint’s own address' : ', translated';
   }
-  return view === 'original' ? ', translated back' : '';
+  return view === 'original' && isTranslated(it) ? ', translated back' : '';
+}
+
+/** What was never translated is not translated back: a refusal, or what the node itself answered. */
+function isTranslated({ attribution, conntrack, packets }: Case): boolean {
+  const { backend, destination } = attribution;
+  const isOther = (end: End | undefined): boolean =>
+    end !== undefined && !sameEnd(end, destination);
+  return (
+    isOther(backend) ||
+    packets.some(({ view }) => view === 'translated') ||
+    conntrack.some(({ reply }) => isOther(reply?.source))
+  );
 }
 
 /** How a SYN or its answer differs from the same one that passed the same place before. */
@@ -217,11 +233,11 @@ function collapsed(all: readonly SeenPacket[]): readonly (readonly SeenPacket[])
     .map((of) => of.slice(TOLD_SINGLY));
 }
 
-function restOf(run: readonly SeenPacket[], columns: Columns): Placed {
+function restOf(run: readonly SeenPacket[], columns: Columns, it: Case): Placed {
   const [first] = run;
   const last = run.at(-1);
   if (first === undefined || last === undefined) throw new RangeError('no packets');
-  const what = `${countText(run.length, `more ${NAMES[first.kind === 'segment' ? 'segment' : 'datagram']}`)}${translation(first, columns)}`;
+  const what = `${countText(run.length, `more ${NAMES[first.kind === 'segment' ? 'segment' : 'datagram']}`)}${translation(first, columns, it)}`;
   const detail = `over ${durationText(Number(last.time - first.time))}, ${endText(first.from)} → ${endText(first.to)}`;
   return placed(first, columns, { what, detail, bad: false });
 }
