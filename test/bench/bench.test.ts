@@ -44,6 +44,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     'latency-2000-p50',
     'latency-2000-p99',
   ],
+  record: ['bytes', 'cpu', 'loss'],
   conntrack: ['xml', 'listing-500'],
   rules: ['time', 'memory', 'block'],
   explain: ['explain-20'],
@@ -75,8 +76,10 @@ describe('npm run bench -- --quick', () => {
   });
 
   it('loses nothing at this little', () => {
-    const live = reports.find((it) => it.part === 'live');
-    const lost = live?.rows.filter((row) => row.id.startsWith('loss')) ?? [];
+    const rows = reports
+      .filter(({ part }) => part === 'live' || part === 'record')
+      .flatMap((report) => report.rows);
+    const lost = rows.filter((row) => row.id.startsWith('loss'));
     for (const row of lost) expect(row.ours.figure.max, row.remark).toBe(0);
   });
 

@@ -15,6 +15,7 @@ import { explain } from './parts/explain.js';
 import { formats } from './parts/formats.js';
 import { live } from './parts/live.js';
 import { memory } from './parts/memory.js';
+import { record } from './parts/record.js';
 import { replay } from './parts/replay.js';
 import { rules } from './parts/rules.js';
 import { scale } from './parts/scale.js';
@@ -27,6 +28,7 @@ const PARTS: readonly Part[] = [
   scale,
   decode,
   live,
+  record,
   conntrack,
   rules,
   explain,

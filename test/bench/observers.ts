@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChurnLab } from './churn-lab.js';
 import { type Context, pause, programOf, settleMs } from './context.js';
@@ -42,21 +42,66 @@ export function whichpodLive(context: Context, node: ChurnLab): Observer {
       closeSync(output);
       await watched.said(/^watching /m);
       const used = await watched.during(traffic, settleMs(context));
-      const last = readFileSync(file, 'utf8').trimEnd().split('\n').at(-1) ?? '{}';
-      const summary = JSON.parse(last) as {
-        connections: { seen: number; attributed: number };
-        packets: { dropped: number };
-        losses: number;
-      };
-      const { seen, attributed } = summary.connections;
-      const remark = `${seen} seen, ${attributed} attributed, ${summary.losses} losses, ${summary.packets.dropped} dropped`;
-      const { losses, packets } = summary;
-      return {
-        ...used,
-        wrong: (all) =>
-          Math.abs(all - seen) + Math.abs(all - attributed) + losses + packets.dropped,
-        remark,
-      };
+      return { ...used, ...accountOf(readFileSync(file, 'utf8')) };
+    },
+  };
+}
+
+/** What the summary at the end of NDJSON says. */
+function accountOf(ndjson: string): Pick<Observed, 'wrong' | 'remark'> {
+  const last = ndjson.trimEnd().split('\n').at(-1) ?? '{}';
+  const summary = JSON.parse(last) as {
+    connections: { seen: number; attributed: number };
+    packets: { dropped: number };
+    losses: number;
+  };
+  const { losses, packets } = summary;
+  const { seen, attributed } = summary.connections;
+  return {
+    wrong: (all) => Math.abs(all - seen) + Math.abs(all - attributed) + losses + packets.dropped,
+    remark: `${seen} seen, ${attributed} attributed, ${losses} losses, ${packets.dropped} dropped`,
+  };
+}
+
+/** What an observer wrote into a file. */
+export interface Written extends Observed {
+  readonly bytes: number;
+}
+
+/** `record -w FILE`; what it got wrong is what a replay of the file gets wrong. */
+export function whichpodRecord(context: Context, node: ChurnLab) {
+  return {
+    name: 'whichpod record -w FILE',
+    watch: async (traffic: () => Promise<unknown>): Promise<Written> => {
+      const file = join(context.scratch, 'record.pcapng');
+      const args = ['record', '--objects', node.objects, '-w', file];
+      const watched = new Watched([
+        ...node.lab.enter('node'),
+        process.execPath,
+        programOf(context),
+        ...args,
+      ]);
+      await watched.said(/^watching /m);
+      const used = await watched.during(traffic, settleMs(context));
+      const replayed = execFileSync(
+        process.execPath,
+        [programOf(context), 'replay', file, '-o', 'ndjson'],
+        { encoding: 'utf8', maxBuffer: 2 ** 30, stdio: ['ignore', 'pipe', 'ignore'] },
+      );
+      const { remark, wrong } = accountOf(replayed);
+      return { ...used, bytes: statSync(file).size, wrong, remark };
+    },
+  };
+}
+
+/** tcpdump keeps the same packets up to their headers' end, without names, words or anything of conntrack. */
+export function tcpdumpRecord(context: Context, node: ChurnLab) {
+  return {
+    name: 'tcpdump -i any -s 128 -w FILE SYN|FIN|RST',
+    watch: async (traffic: () => Promise<unknown>): Promise<Written> => {
+      const file = join(context.scratch, 'tcpdump.pcap');
+      const observed = await tcpdumpInto(context, node, file, traffic);
+      return { ...observed, bytes: statSync(file).size };
     },
   };
 }
@@ -65,22 +110,30 @@ export function whichpodLive(context: Context, node: ChurnLab): Observer {
 export function tcpdumpLive(context: Context, node: ChurnLab): Observer {
   return {
     name: 'tcpdump -i any -w /dev/null SYN|FIN|RST',
-    watch: async (traffic) => {
-      const filter = 'tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0';
-      const args = ['-i', 'any', '-s', '128', '-w', '/dev/null', filter];
-      const watched = new Watched([...node.lab.enter('node'), 'tcpdump', ...args]);
-      await watched.said(/listening on/);
-      const used = await watched.during(traffic, Math.max(settleMs(context), TCPDUMP_SETTLE_MS));
-      const count = (what: RegExp): number => Number(what.exec(watched.stderr)?.[1] ?? 'NaN');
-      const packets = count(/(\d+) packets? captured/);
-      const dropped = count(/(\d+) packets? dropped by kernel/);
-      // Which connections the packets were of, it does not know.
-      return {
-        ...used,
-        wrong: () => dropped,
-        remark: `${packets} packets, ${dropped} dropped by the kernel`,
-      };
-    },
+    watch: (traffic) => tcpdumpInto(context, node, '/dev/null', traffic),
+  };
+}
+
+async function tcpdumpInto(
+  context: Context,
+  node: ChurnLab,
+  file: string,
+  traffic: () => Promise<unknown>,
+): Promise<Observed> {
+  const filter = 'tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0';
+  // As the user that it runs as may not write into the scratch folder, it stays who it is.
+  const args = ['-Z', 'root', '-i', 'any', '-s', '128', '-w', file, filter];
+  const watched = new Watched([...node.lab.enter('node'), 'tcpdump', ...args]);
+  await watched.said(/listening on/);
+  const used = await watched.during(traffic, Math.max(settleMs(context), TCPDUMP_SETTLE_MS));
+  const count = (what: RegExp): number => Number(what.exec(watched.stderr)?.[1] ?? 'NaN');
+  const packets = count(/(\d+) packets? captured/);
+  const dropped = count(/(\d+) packets? dropped by kernel/);
+  // Which connections the packets were of, it does not know.
+  return {
+    ...used,
+    wrong: () => dropped,
+    remark: `${packets} packets, ${dropped} dropped by the kernel`,
   };
 }
 
