@@ -15,6 +15,7 @@ import { refused } from './findings/refused.js';
 import { localPolicy, sourceRanges } from './findings/refused-by-rules.js';
 import { reset } from './findings/reset.js';
 import { retransmit } from './findings/retransmit.js';
+import { staleChain } from './findings/stale-chain.js';
 import { staleEntry } from './findings/stale-entry.js';
 import { unanswered } from './findings/unanswered.js';
 import { version } from './findings/version.js';
@@ -29,6 +30,7 @@ const DIAGNOSES: readonly Diagnosis[] = [
   conntrackTable,
   staleEntry,
   drift,
+  staleChain,
   endpointState,
   bypass,
   entryLost,

@@ -27,6 +27,8 @@ export interface Case {
   readonly rules: readonly RuleSet[];
   /** What those rules make reachable at the address that the client used. */
   readonly entries: readonly ServiceEntry[];
+  /** Chains of its Service in those rules to which none that is in force leads. */
+  readonly staleChains?: readonly string[];
   readonly cluster: ClusterThen;
   readonly node: NodeFacts & { readonly name?: string };
   /**
@@ -64,6 +66,8 @@ export interface Case {
 /** How the cluster was at the connection's first packet, as far as it concerns it. */
 export interface ClusterThen {
   readonly service?: ServiceRecord;
+  /** The rules have a Service of this name, and the cluster, which has others in its namespace, has not. */
+  readonly missingService?: { readonly namespace: string; readonly name: string };
   /** Of the Service's port, of all slices. */
   readonly endpoints: readonly ThenEndpoint[];
   readonly clientPod?: PodRecord;

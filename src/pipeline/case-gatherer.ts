@@ -38,13 +38,14 @@ import {
 import type { ServiceEntry } from '../model/services.js';
 import { NANOS_PER_SECOND, type Nanos, nanosOf } from '../model/time.js';
 import type { NodeFacts } from '../model/walk.js';
-import { clusterThen, endpointChanges } from './cluster-then.js';
+import { clusterThen, endpointChanges, serviceName } from './cluster-then.js';
 import { ConnectionTuples } from './connection-tuples.js';
 import { EndsKept } from './ends-kept.js';
 import { interfaceOf } from './node-facts.js';
 import { entriesFor, RulesInForce } from './rules-in-force.js';
 import { seenEntry } from './seen-entry.js';
 import { seenPacket } from './seen-packet.js';
+import { staleChains } from './stale-chains.js';
 
 /** As clocks of one machine differ, and its packets and their translated copies. */
 const BEFORE_NS = 1_000_000n;
@@ -154,6 +155,9 @@ export class CaseGatherer {
     const conntrack = this.entriesSeen();
     const end = endOf(attribution, closed, packets, conntrack);
     const entries = entriesFor(attribution, this.rules.entries, node.addresses ?? this.addressSet);
+    const name = serviceName(attribution, entries);
+    const stale =
+      name === undefined ? [] : this.rules.sets.flatMap((rules) => staleChains(rules, name));
     const leftOut = this.packets.leftOut + this.conntrack.leftOut;
     const interfaces = [...this.interfacesSeen].flatMap((id) => this.interfaces.name(id) ?? []);
     const addresses = node.addresses ?? this.addressSet;
@@ -174,6 +178,7 @@ export class CaseGatherer {
       losses: losses.filter((loss) => touches(loss, begin, end)),
       rules: this.rules.sets,
       entries,
+      ...(stale.length > 0 && { staleChains: stale }),
       cluster: clusterThen(cluster, attribution, entries, begin),
       node: { ...node, ...(addresses !== undefined && { addresses }) },
       looked: {

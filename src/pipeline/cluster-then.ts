@@ -24,8 +24,14 @@ export function clusterThen(
   const backendPod =
     (backend && cluster.podAt(backend.ip, begin)) ??
     (backend?.pod && cluster.podNamed(backend.pod.namespace, backend.pod.name));
+  const isMissing =
+    name !== undefined &&
+    service === undefined &&
+    entries.some((entry) => entry.service?.name === name.name && entry.nameUnverified !== true) &&
+    cluster.services(begin).some((entry) => entry.service?.namespace === name.namespace);
   return {
     ...(service !== undefined && { service }),
+    ...(isMissing && { missingService: { namespace: name.namespace, name: name.name } }),
     endpoints: name === undefined ? [] : endpointsAt(cluster, attribution, name, begin),
     ...(clientPod !== undefined && { clientPod }),
     ...(backendPod !== undefined && { backendPod }),
@@ -55,7 +61,8 @@ export function endpointChanges(
   return changes;
 }
 
-function serviceName(
+/** The connection's Service, by what was said of it, or by its rules. */
+export function serviceName(
   { service }: Attribution,
   entries: readonly ServiceEntry[],
 ): ServicePortName | undefined {

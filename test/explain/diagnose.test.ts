@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { IptablesSaveReader } from '../../src/decode/rules/iptables-save.js';
 import { diagnose } from '../../src/explain/diagnose.js';
 import { explainCase } from '../../src/explain/explain.js';
 import { exploreWalk } from '../../src/explain/walk/explore.js';
 import type { Attribution } from '../../src/model/attribution.js';
 import type { Case } from '../../src/model/case.js';
 import type { Finding } from '../../src/model/finding.js';
+import type { NftJson, RuleSet } from '../../src/model/ruleset.js';
 import { casesOf } from '../support/case.js';
 import { codesInSource } from './codes.js';
 
@@ -370,6 +372,25 @@ const ROWS: readonly Row[] = [
     says: /10\.244\.1\.2:8080: the API does not list it/,
   },
   {
+    code: 'stale-chain',
+    folder: FAULTS,
+    fault: web,
+    healthy: web,
+    made: (one) => ({ ...one, staleChains: ['KUBE-SEP-OLDOLDOLDOLDOLDO'] }),
+    says: /KUBE-SEP-OLD.*no chain in force leads there/,
+  },
+  {
+    code: 'service-not-in-api',
+    folder: FAULTS,
+    fault: web,
+    healthy: web,
+    made: ({ cluster: { service: _, ...cluster }, ...one }) => ({
+      ...one,
+      cluster: { ...cluster, missingService: { namespace: 'shop', name: 'web' } },
+    }),
+    says: /no Service shop\/web among those of shop/,
+  },
+  {
     code: 'kube-proxy-behind',
     folder: FAULTS,
     fault: (it) => it.service?.name === 'late' && it.backend?.ip === '10.244.1.2',
@@ -559,5 +580,65 @@ describe('diagnoses', () => {
     expect(explainCase(blind, exploreWalk).remarks[0]).toMatch(
       /packets, conntrack, rules and the cluster had no part/,
     );
+  });
+});
+
+describe('who drops INVALID packets', () => {
+  const evidence = (one: Case): string =>
+    findingsOf(one)
+      .filter(({ code }) => code === 'invalid-answered-by-rst')
+      .flatMap((found) => found.evidence.map(({ says }) => says))
+      .join('\n');
+  const withNft = (one: Case, right: NftJson, op = 'in'): Case => {
+    const match: NftJson = { match: { op, left: { ct: { key: 'state' } }, right } };
+    const expressions: NftJson[] = [match, { counter: { packets: 7, bytes: 400 } }, { drop: null }];
+    const chain = { name: 'filter-forward', rules: [{ expressions }] };
+    const rules: RuleSet = {
+      kind: 'nftables',
+      family: 4,
+      backend: 'nft',
+      chains: new Map([[chain.name, chain]]),
+      sets: new Map(),
+      maps: new Map(),
+    };
+    return { ...one, rules: [rules] };
+  };
+
+  it('is told of iptables, whoever wrote the rule', async () => {
+    const one = await caseOf(FAULTS, to('flushed'));
+    const dump = (rule: string): Case => {
+      const reader = new IptablesSaveReader({ backend: 'nft' });
+      const text = `*filter\n:FORWARD ACCEPT [0:0]\n:MINE - [0:0]\n[5:60] -A MINE ${rule}\nCOMMIT\n`;
+      reader.feed(new TextEncoder().encode(text));
+      reader.end();
+      return { ...one, rules: reader.dumps };
+    };
+    const drops =
+      'filter MINE holds a rule that drops INVALID packets, which has dropped 5 packets';
+    for (const rule of ['-m state --state INVALID', '-m conntrack --ctstate INVALID,UNTRACKED']) {
+      expect(evidence(dump(`${rule} -j DROP`))).toContain(drops);
+    }
+    for (const rule of [
+      '-m conntrack --ctstate INVALID -j LOG',
+      '-m conntrack ! --ctstate INVALID -j DROP',
+    ]) {
+      expect(evidence(dump(rule))).toContain(
+        'no rule drops packets in state INVALID, of the tables that were read (filter)',
+      );
+    }
+  });
+
+  it('is told of kube-proxy’s table of mode nftables, and of no other', async () => {
+    const one = await caseOf(FAULTS, to('flushed'));
+    const drops =
+      'table kube-proxy filter-forward holds a rule that drops INVALID packets, which has dropped 7 packets';
+    for (const right of ['invalid', ['invalid', 'untracked'], { set: ['new', 'invalid'] }]) {
+      expect(evidence(withNft(one, right))).toContain(drops);
+    }
+    for (const healthy of [withNft(one, 'new'), withNft(one, 'invalid', '!=')]) {
+      expect(evidence(healthy)).toContain(
+        'kube-proxy’s table has no rule that drops packets in state invalid; tables of other programs were not read',
+      );
+    }
   });
 });

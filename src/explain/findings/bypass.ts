@@ -1,8 +1,9 @@
 import type { SeenPacket } from '../../model/case.js';
 import type { Finding, FindingEvidence } from '../../model/finding.js';
-import type { RuleSet } from '../../model/ruleset.js';
+import type { IptablesRules, NftablesRules, NftJson, RuleSet } from '../../model/ruleset.js';
 import { type Diagnosis, type Look, onInterface, shown } from '../look.js';
 import { isAnswer } from '../places.js';
+import { field } from '../walk/nftables-json.js';
 import { endText, kubectlService } from '../words.js';
 
 /** Packets of the endpoint's that reached the client with the endpoint's own address. */
@@ -62,10 +63,9 @@ function midStream(look: Look, protest: SeenPacket): Finding {
     const says = 'a program had deleted its entry while the connection was open';
     evidence.push(shown('conntrack', says, deleted.time));
   }
-  const drop = rules.map(invalidDrop).find((says) => says !== undefined);
-  if (rules.length > 0) {
-    evidence.push(shown('rules', drop ?? 'no rule of FORWARD drops packets in state INVALID'));
-  }
+  const drops = rules.flatMap(invalidDrops);
+  const said = drops.length > 0 ? drops : [...new Set(rules.map(noInvalidDrop))];
+  for (const says of said) evidence.push(shown('rules', says));
   const { namespace } = kubectlService(look.case);
   return {
     code: 'invalid-answered-by-rst',
@@ -78,7 +78,7 @@ function midStream(look: Look, protest: SeenPacket): Finding {
       'conntrack -S   # does invalid grow?',
       'sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1   # takes packets out of the window as they are',
       `who deletes entries? kubectl -n ${namespace} get events; look for conntrack -F or -D in scripts and agents`,
-      'kube-proxy drops INVALID packets in KUBE-FORWARD: is that rule there, and does FORWARD reach it?',
+      'iptables-save | grep INVALID; nft list ruleset | grep "ct state invalid"   # who drops such packets, and do they come there?',
     ],
   };
 }
@@ -88,15 +88,61 @@ function protestSays(protest: SeenPacket): FindingEvidence {
   return shown('packets', says, protest.time);
 }
 
-/** kube-proxy's rule against it: in iptables mode since 1.15, in mode nftables in chain `filter-forward` or the like. */
-function invalidDrop(rules: RuleSet): string | undefined {
-  if (rules.kind !== 'iptables') return undefined;
-  for (const chain of rules.tables.get('filter')?.chains.values() ?? []) {
-    for (const { text, packets } of chain.rules) {
-      if (!/--ctstate \S*INVALID\b.* -j DROP/.test(text)) continue;
-      const counted = packets === undefined ? '' : `, which has dropped ${packets} packets`;
-      return `${chain.name} holds a rule that drops INVALID packets${counted}`;
+/** Rules that drop what conntrack holds for INVALID, whoever wrote them; kube-proxy's is in KUBE-FORWARD. */
+function invalidDrops(rules: RuleSet): string[] {
+  return rules.kind === 'nftables' ? dropsInNftables(rules) : dropsInIptables(rules);
+}
+
+function dropsInIptables({ tables }: IptablesRules): string[] {
+  const found: string[] = [];
+  for (const table of tables.values()) {
+    // In `nat` no packet is INVALID: conntrack shows it those that begin a connection only.
+    if (table.name === 'nat') continue;
+    for (const chain of table.chains.values()) {
+      for (const { text, packets } of chain.rules) {
+        if (!/(?<!! )--(?:ct)?state \S*INVALID\b.* -j DROP/.test(text)) continue;
+        found.push(dropText(`${table.name} ${chain.name}`, packets));
+      }
     }
   }
-  return undefined;
+  return found;
+}
+
+function dropsInNftables({ chains }: NftablesRules): string[] {
+  const found: string[] = [];
+  for (const { name, rules } of chains.values()) {
+    for (const { expressions } of rules) {
+      const drops = expressions.some((one) => one === 'drop' || field(one, 'drop') !== undefined);
+      if (!drops || !expressions.some(asksForInvalid)) continue;
+      const counter = expressions.map((one) => field(field(one, 'counter'), 'packets'));
+      const packets = counter.find((one) => typeof one === 'number');
+      found.push(dropText(`table kube-proxy ${name}`, packets));
+    }
+  }
+  return found;
+}
+
+/** `ct state invalid`, alone or among others (libnftables-json(5)). */
+function asksForInvalid(expression: NftJson): boolean {
+  const match = field(expression, 'match');
+  if (field(field(field(match, 'left'), 'ct'), 'key') !== 'state') return false;
+  return field(match, 'op') !== '!=' && holds(field(match, 'right'), 'invalid');
+}
+
+function holds(value: NftJson | undefined, text: string): boolean {
+  if (value === text) return true;
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.values(value).some((inner: NftJson) => holds(inner, text));
+}
+
+function dropText(where: string, packets: number | undefined): string {
+  const counted = packets === undefined ? '' : `, which has dropped ${packets} packets`;
+  return `${where} holds a rule that drops INVALID packets${counted}`;
+}
+
+/** What was read is said with it: of nftables that is kube-proxy's own table. */
+function noInvalidDrop(rules: RuleSet): string {
+  return rules.kind === 'nftables'
+    ? 'kube-proxy’s table has no rule that drops packets in state invalid; tables of other programs were not read'
+    : `no rule drops packets in state INVALID, of the tables that were read (${[...rules.tables.keys()].sort().join(', ')})`;
 }
