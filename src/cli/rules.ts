@@ -27,7 +27,7 @@ import {
 import type { RulesRequest } from './rules-request.js';
 
 const NS_PER_MS = 1_000_000;
-/** Width of a tree that goes to no terminal: what fits most pagers and mails. */
+/** Width of a tree that goes to no terminal: what fits most pagers and mails. A table is for grep and awk: it takes what it needs. */
 const DEFAULT_COLUMNS = 100;
 
 /** `whichpod rules`: what the rules of a node, live or recorded, do with Services. */
@@ -174,7 +174,18 @@ function driftOf(
     settleNs: BigInt(request.settleNs),
     ...(node !== undefined && { node }),
   });
-  return drifts.filter((one) => isWanted(request, one));
+  const wanted = drifts.filter((one) => isWanted(request, one));
+  const asked = request.drift || request.failOn.includes('drift');
+  if (asked && !overview.hasCluster && wanted.length === 0)
+    throw new UsageError(nothingToCompare(request));
+  return wanted;
+}
+
+function nothingToCompare({ inputs }: RulesRequest): string {
+  const what = '--drift: there is no cluster to compare the rules with';
+  return inputs.length > 0
+    ? `${what}; add what kubectl get pods,services,endpointslices,nodes -A -o json printed`
+    : `${what}; give --kubeconfig or --objects; whichpod doctor says what is missing`;
 }
 
 function isWanted({ service, namespaces }: RulesRequest, one: Pick<Drift, 'service'>): boolean {
@@ -247,6 +258,7 @@ class Page {
       columns: io.terminal.stdout ? io.columns() : DEFAULT_COLUMNS,
       colors: this.colors,
     };
+    const table = { ...text, columns: io.terminal.stdout ? text.columns : undefined };
     if (request.format === 'json') {
       await this.write(rulesJson(overview, { drift, ...(audit !== undefined && { audit }) }));
     } else {
@@ -255,7 +267,7 @@ class Page {
       if (audit === undefined && !request.drift) {
         const pieces =
           request.format === 'table'
-            ? rulesTable(overview, text)
+            ? rulesTable(overview, table)
             : rulesTree(overview, drift, text);
         await this.write(pieces);
       }

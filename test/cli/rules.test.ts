@@ -269,6 +269,23 @@ describe('recordings', () => {
     expect(run.stdout).toBe('');
   });
 
+  it.each([['--drift'], ['--fail-on', 'drift']])(
+    'without a cluster %s says that it cannot compare',
+    async (...flags) => {
+      const { code, stdout, stderr } = await rules(...flags, pcap('tutorial/iptables-save.txt'));
+      expect(code).toBe(2);
+      expect(stdout).toBe('');
+      expect(stderr).toMatch(/no cluster to compare the rules with; add what kubectl get/);
+    },
+  );
+
+  it('a table that goes to no terminal is whole', async () => {
+    const { stdout } = await rules('-o', 'table', pcap('tutorial'));
+    expect(stdout).toContain('nginx-86c57db685-9dxmk  10.32.0.4:80');
+    expect(stdout).toContain('CHAIN');
+    expect(stdout).not.toContain('…');
+  });
+
   it('without a cluster addresses stand for Pods, and nothing is compared', async () => {
     const { stdout } = await rules(pcap('tutorial/iptables-save.txt'));
     expect(stdout).toContain('10.44.0.1:80');
