@@ -78,7 +78,7 @@ interface Held {
 
 /**
  * Which packets belong to which connection, by what the machine said of it: their ends on either side of each
- * translation, and when. Takes a run's events, and then, for its packets once more in about their order, gives the
+ * translation, and when. Takes a run's events, of which a connection's last tells what its comment says, and then, for its packets once more in about their order, gives the
  * comment that one of the first of a connection gets. Some 200 bytes are kept of a connection.
  */
 export class PacketComments {
@@ -146,8 +146,10 @@ export class PacketComments {
       this.open.delete(id);
     }
     const { row } = held;
-    this.setTimes(attribution, row);
-    this.setText(attribution, held);
+    if (isLast) {
+      this.setTimes(attribution, row);
+      this.setText(attribution, held);
+    }
     const { client, destination, backend, source = client } = attribution;
     const protocol = protocolNumber(attribution.protocol);
     this.pair(row, protocol, client, destination);

@@ -212,6 +212,7 @@ export class CaptureCopy {
       from: at + from,
       end: at + size - 4,
       little,
+      shorter: view.getUint32(at + 4, little) - size,
     };
     this.leftOut.options += copyOptions(this.out, options, comment);
   }

@@ -41,6 +41,8 @@ export interface CopiedOptions {
   readonly from: number;
   readonly end: number;
   readonly little: boolean;
+  /** So many bytes shorter is the block than it says. */
+  readonly shorter: number;
 }
 
 /**
@@ -49,9 +51,11 @@ export interface CopiedOptions {
  */
 export function copyOptions(
   out: BlockBuffer,
-  { type, bytes, view, from, end, little }: CopiedOptions,
+  options: CopiedOptions,
   comment: string | undefined,
 ): number {
+  const { type, bytes, view, from, end, little } = options;
+  const mended = options.shorter === 0 ? -1 : shortened(options);
   let text = comment === undefined ? undefined : utf8(comment, MAX_OPTION_BYTES);
   let some = false;
   let wrong = 0;
@@ -59,7 +63,7 @@ export function copyOptions(
   let at = from;
   while (!ended && end - at >= 4) {
     const code = view.getUint16(at, little);
-    const length = view.getUint16(at + 2, little);
+    const length = view.getUint16(at + 2, little) - (at === mended ? options.shorter : 0);
     if (code === END) {
       ended = true;
       break;
@@ -83,6 +87,32 @@ export function copyOptions(
   // The end mark may be missing where nothing follows.
   if (ended || some || text !== undefined) out.endOfOptions();
   return wrong;
+}
+
+/**
+ * Of a block whose text was shortened without its lengths, the option that has this text: with it as much shorter as
+ * the block is, all options fit. -1: there is none.
+ */
+function shortened(options: CopiedOptions): number {
+  const { view, from, end, little, shorter } = options;
+  for (let at = from; end - at >= 4; ) {
+    const length = view.getUint16(at + 2, little);
+    if (view.getUint16(at, little) === END) return -1;
+    if (length >= shorter && fitFrom(options, at + 4 + padded(length - shorter))) return at;
+    at += 4 + padded(length);
+    if (at > end) return -1;
+  }
+  return -1;
+}
+
+/** Whether whole options, and the mark of their end, fill a block from a place on. */
+function fitFrom({ view, end, little }: CopiedOptions, from: number): boolean {
+  for (let at = from; end - at >= 4; ) {
+    const length = view.getUint16(at + 2, little);
+    if (view.getUint16(at, little) === END) return length === 0 && at + 4 === end;
+    at += 4 + padded(length);
+  }
+  return false;
 }
 
 function isSoundOption(type: number, code: number, length: number): boolean {
