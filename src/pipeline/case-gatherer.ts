@@ -99,6 +99,8 @@ export class CaseGatherer {
   private readonly rules: RulesInForce;
   private readonly packets = new EndsKept<Kept<SeenPacket>>(PACKETS_AT_EACH_END);
   private readonly conntrack = new EndsKept<SeenEntry>(ENTRIES_AT_EACH_END);
+  /** Of the entry that had its addresses before: what is printed of that to the second is not its own either. */
+  private readonly before = new EndsKept<SeenEntry>(ENTRIES_AT_EACH_END);
   private readonly interfacesSeen = new Set<number>();
   private sawPackets = false;
   private sawConntrack = false;
@@ -281,7 +283,10 @@ export class CaseGatherer {
     const bits = w[at + C_BITS] ?? 0;
     if ((bits & HAS_TIME) !== 0) {
       const time = nanosOf(w[at + C_SEC] ?? 0, w[at + C_NSEC] ?? 0);
-      if (this.isBefore(time + BigInt(w[at + C_RESOLUTION] ?? 0))) return;
+      if (this.isBefore(time + BigInt(w[at + C_RESOLUTION] ?? 0))) {
+        this.before.add(seenEntry(w, at));
+        return;
+      }
       if (this.isAfter(time)) return;
       const { endTime } = this.of.attribution;
       // Its entry is gone, and this is the next use of its addresses.
@@ -346,7 +351,13 @@ export class CaseGatherer {
     const began = told.findIndex(({ event }) => event === 'new');
     // What comes before is of the entry that was there before; ids do not tell entries of one tuple apart.
     const own = told.filter((seen, i) => i >= began || seen.event === 'listed');
-    const byFineness = own.sort((a, b) => a.resolutionNs - b.resolutionNs);
+    const before = this.before.all;
+    const gone = before.findLast(({ event }) => event === 'destroy')?.time;
+    const isGone = ({ event, time }: SeenEntry): boolean =>
+      event === 'listed' && gone !== undefined && time !== undefined && time < gone;
+    const byFineness = [...before, ...own.filter((seen) => !isGone(seen))].sort(
+      (a, b) => a.resolutionNs - b.resolutionNs,
+    );
     const kept: SeenEntry[] = [];
     const taken = new Set<SeenEntry>();
     for (const one of byFineness) {
@@ -354,7 +365,10 @@ export class CaseGatherer {
       if (same === undefined) kept.push(one);
       else taken.add(same);
     }
-    return kept.sort((a, b) => byTime(a, b) || rank(a) - rank(b));
+    const others = new Set(before);
+    return kept
+      .filter((seen) => !others.has(seen))
+      .sort((a, b) => byTime(a, b) || rank(a) - rank(b));
   }
 }
 

@@ -562,6 +562,26 @@ describe('diagnoses', () => {
     expect(codesOf(silent)).toEqual(['no-endpoints']);
   });
 
+  it('believe a refusal where the rules that are known are from before the endpoints went', async () => {
+    const one = await caseOf(NO_ENDPOINTS, to('none', 'rejected'));
+    const [entry] = (await caseOf(NO_ENDPOINTS, to('manual'))).entries;
+    const late: Case = { ...one, entries: entry === undefined ? [] : [entry] };
+    expect(late.entries[0]?.routes.length).toBeGreaterThan(0);
+    expect(codesOf(late)).toEqual(['no-endpoints']);
+    const unsaid = { ...late, packets: late.packets.filter(({ way }) => way === 'forward') };
+    expect(codesOf(unsaid)).not.toContain('no-endpoints');
+  });
+
+  it('take nothing from conntrack where only a capture lost packets', async () => {
+    const one = await caseOf(FAULTS, to('rejected'));
+    const losing = (source: 'capture' | 'netlink'): Case => ({
+      ...one,
+      losses: [{ source, count: 3, detail: 'packets dropped' }],
+    });
+    expect(codesOf(losing('capture'))).toContain('refused-by-node');
+    expect(codesOf(losing('netlink'))).not.toContain('refused-by-node');
+  });
+
   it('say what cannot be told where there was no evidence at all', async () => {
     const one = await caseOf(FAULTS, to('mute'));
     const blind: Case = {

@@ -4,6 +4,29 @@ import { parseAddress } from '../../src/model/address.js';
 import type { Attribution } from '../../src/model/attribution.js';
 import type { Case } from '../../src/model/case.js';
 import type { EndpointSliceRecord } from '../../src/model/cluster.js';
+import {
+  C_BITS,
+  C_EVENT,
+  C_FAMILY,
+  C_NSEC,
+  C_ODPORT,
+  C_ODST,
+  C_OSPORT,
+  C_OSRC,
+  C_PROTOCOL,
+  C_RDPORT,
+  C_RDST,
+  C_RESOLUTION,
+  C_RSPORT,
+  C_RSRC,
+  C_SEC,
+  ConntrackRows,
+  EVENT_DESTROY,
+  EVENT_LISTED,
+  EVENT_NEW,
+  HAS_REPLY,
+  HAS_TIME,
+} from '../../src/model/conntrack.js';
 import type { InputEvent } from '../../src/model/event.js';
 import { Interfaces } from '../../src/model/interfaces.js';
 import {
@@ -80,6 +103,33 @@ function packets(...rows: [ms: number, from: End, to: End, flags: number, seq: n
   return { type: 'packets', rows: all } as const;
 }
 
+const [FINE, TO_THE_SECOND] = [1_000, 1_000_000_000];
+
+/** One word of conntrack's for each row: ms, event, resolution in ns, endpoint. */
+function entries(...rows: [ms: number, event: number, resolution: number, pod: End][]) {
+  const all = new ConntrackRows(1);
+  for (const [ms, event, resolution, pod] of rows) {
+    const row = all.add();
+    const w = all.words;
+    w[row + C_SEC] = SECOND + Math.floor(ms / 1_000);
+    w[row + C_NSEC] = (((ms % 1_000) + 1_000) % 1_000) * 1_000_000;
+    w[row + C_RESOLUTION] = resolution;
+    w[row + C_EVENT] = event;
+    w[row + C_FAMILY] = 4;
+    w[row + C_PROTOCOL] = TCP;
+    w[row + C_BITS] = HAS_TIME | HAS_REPLY;
+    parseAddress(CLIENT.ip, w, row + C_OSRC);
+    parseAddress(SERVICE.ip, w, row + C_ODST);
+    parseAddress(pod.ip, w, row + C_RSRC);
+    parseAddress(CLIENT.ip, w, row + C_RDST);
+    w[row + C_OSPORT] = CLIENT.port;
+    w[row + C_ODPORT] = SERVICE.port;
+    w[row + C_RSPORT] = pod.port;
+    w[row + C_RDPORT] = CLIENT.port;
+  }
+  return { type: 'conntrack', rows: all } as const;
+}
+
 const SETTING = { notices: [], losses: [], node: {}, earlier: [] } as const;
 
 function gathered(events: readonly InputEvent[], attribution = IT): Case {
@@ -147,6 +197,31 @@ describe('packets', () => {
     expect([found.packets[0]?.sequence, found.packets.at(-1)?.sequence]).toEqual([0, 9_999]);
     expect(found.notices).toMatchObject([
       { code: 'evidence-left-out', detail: expect.stringContaining(' 8000 are not shown') },
+    ]);
+  });
+});
+
+describe('entries', () => {
+  const EARLIER = entries(
+    [-1_000, EVENT_DESTROY, TO_THE_SECOND, FIRST],
+    [-500, EVENT_LISTED, TO_THE_SECOND, FIRST],
+    [-295, EVENT_DESTROY, FINE, FIRST],
+  );
+
+  it('that were gone before it are not its own, in whatever form they were printed', () => {
+    expect(gathered([EARLIER]).conntrack).toEqual([]);
+  });
+
+  it('of its own are kept beside them', () => {
+    const own = entries(
+      [0, EVENT_NEW, TO_THE_SECOND, SECOND_POD],
+      [5, EVENT_NEW, FINE, SECOND_POD],
+      [900, EVENT_LISTED, TO_THE_SECOND, SECOND_POD],
+    );
+    const { conntrack } = gathered([EARLIER, own]);
+    expect(conntrack.map(({ event, reply }) => `${event} ${reply?.source.ip}`)).toEqual([
+      'new 10.244.1.3',
+      'listed 10.244.1.3',
     ]);
   });
 });

@@ -15,7 +15,8 @@ export const noEndpoints: Diagnosis = (look) => {
     cluster.service !== undefined &&
     !isClosedPort(look.case) &&
     usable.length === 0 &&
-    entries.every(({ routes }) => routes.length === 0);
+    // A dump from before its endpoints went has routes yet; that nothing is there now the refusal shows.
+    (entries.every(({ routes }) => routes.length === 0) || refusals(look).length > 0);
   if (entry === undefined && !byApi) return [];
   const name = serviceText(look.case);
   const evidence: FindingEvidence[] = [];

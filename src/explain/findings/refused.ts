@@ -1,3 +1,4 @@
+import type { Loss } from '../../model/event.js';
 import type { Finding, FindingEvidence } from '../../model/finding.js';
 import { type Diagnosis, decidedBy, type Look, onInterface, shown } from '../look.js';
 import { sameEnd } from '../places.js';
@@ -63,8 +64,13 @@ function isOwn(look: Look, sender: string): boolean {
   return node.addresses?.has(sender) === true || sender === attribution.destination.ip;
 }
 
+/** A capture that dropped packets takes nothing from what conntrack told. */
+function hidesEntries({ source }: Loss): boolean {
+  return source !== 'capture' && source !== 'ring';
+}
+
 function isUntranslated({ case: { conntrack, looked, losses } }: Look): boolean {
-  if (!looked.conntrack || losses.length > 0) return false;
+  if (!looked.conntrack || losses.some(hidesEntries)) return false;
   return conntrack.every(
     ({ original, reply }) => reply !== undefined && sameEnd(reply.source, original.destination),
   );
