@@ -135,7 +135,10 @@ class Wait implements Witness {
   async result(): Promise<Case | undefined> {
     const { memory, match, reading } = this;
     if (memory === undefined || match === undefined || reading === undefined) return undefined;
-    const [{ readings, recentCapacity }] = await Promise.all([reading, this.table.read()]);
+    const [{ readings, recentCapacity, versions }] = await Promise.all([
+      reading,
+      this.table.read(),
+    ]);
     const { attribution } = match;
     const choice = memory.ask({ id: attribution.connection, text: attribution.connection });
     return memory.gather(match).result({
@@ -145,6 +148,7 @@ class Wait implements Witness {
       node: { ...nodeFacts(readings), ...(this.node !== undefined && { name: this.node }) },
       ...(readings.routes !== undefined && { routes: readings.routes }),
       ...(recentCapacity !== undefined && { recentCapacity }),
+      ...(versions !== undefined && { versions }),
       ...this.table.around(attribution.time, attribution.endTime),
     });
   }

@@ -139,7 +139,7 @@ export class LiveMemory implements Witness {
     const { seen, matched, inOrder, nearest, direct, chosen } = choice;
     const told = { seen, matched, inOrder, nearest, direct };
     if (chosen === undefined) return { protocol: PROTOCOL, told, remember };
-    const [{ readings, recentCapacity }] = await Promise.all([
+    const [{ readings, recentCapacity, versions }] = await Promise.all([
       readNode(this.ended.signal),
       table?.read(),
     ]);
@@ -151,6 +151,7 @@ export class LiveMemory implements Witness {
       node: { ...nodeFacts(readings), ...(this.node !== undefined && { name: this.node }) },
       ...(readings.routes !== undefined && { routes: readings.routes }),
       ...(recentCapacity !== undefined && { recentCapacity }),
+      ...(versions !== undefined && { versions }),
       ...table?.around(attribution.time, attribution.endTime),
     });
     return { protocol: PROTOCOL, case: toWire(found, readings), told, remember };

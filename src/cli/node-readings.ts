@@ -4,6 +4,7 @@ import type { Case, ConntrackTable } from '../model/case.js';
 import type { Nanos } from '../model/time.js';
 import type { NodeReadings } from '../pipeline/node-facts.js';
 import { conntrackFacts } from '../sources/node/conntrack.js';
+import { kubeProxyFacts } from '../sources/node/kube-proxy.js';
 import { readRecent } from '../sources/node/recent.js';
 import { readRoutes } from '../sources/node/routes.js';
 
@@ -12,8 +13,12 @@ const ROOT = '/';
 /** What rules ask of this node, as it is now. Nothing is changed. */
 export async function readNode(
   signal: AbortSignal,
-): Promise<{ readonly readings: NodeReadings } & Pick<Case, 'recentCapacity'>> {
-  const [routes, recent] = await Promise.all([readRoutes(signal), readRecent(ROOT)]);
+): Promise<{ readonly readings: NodeReadings } & Pick<Case, 'recentCapacity' | 'versions'>> {
+  const [routes, recent, { proxyVersion }] = await Promise.all([
+    readRoutes(signal),
+    readRecent(ROOT),
+    kubeProxyFacts(signal),
+  ]);
   const found = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
   const addresses = found.flatMap(
     ({ address }) => canonicalAddress(address.replace(/%.*$/, '')) ?? [],
@@ -25,6 +30,7 @@ export async function readNode(
       ...(recent !== undefined && { recent: recent.lists }),
     },
     ...(recent?.capacity !== undefined && { recentCapacity: recent.capacity }),
+    ...(proxyVersion !== undefined && { versions: { kubeProxy: proxyVersion } }),
   };
 }
 

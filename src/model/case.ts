@@ -47,11 +47,8 @@ export interface Case {
    * /sys/module/xt_recent/parameters/ip_list_tot, 100 unless the module was loaded otherwise.
    */
   readonly recentCapacity?: number;
-  /**
-   * `v1.30.4` and the like. kube-proxy's: `kubernetes_build_info` of its metrics, or the tag of its
-   * image; the API server's: its /version.
-   */
-  readonly versions?: { readonly kubeProxy?: string; readonly api?: string };
+  /** `v1.30.4` and the like, as far as anything shows them. */
+  readonly versions?: Versions;
   /** Which kinds of evidence the run had at all: what was not looked for cannot be missed. */
   readonly looked: {
     readonly packets: boolean;
@@ -61,6 +58,18 @@ export interface Case {
     /** Names of interfaces on which packets were captured. */
     readonly interfaces: readonly string[];
   };
+}
+
+export interface Versions {
+  /** kube-proxy's own word: `kubernetes_build_info` of its metrics. */
+  readonly kubeProxy?: string;
+  /** What the shape of its rules tells, `1.24`: no older than this, and no newer than that. */
+  readonly kubeProxyFrom?: string;
+  readonly kubeProxyTo?: string;
+  /** The API server's /version. */
+  readonly api?: string;
+  /** The newest kubelet's: the API server is never older (version skew policy). */
+  readonly kubelet?: string;
 }
 
 /** How the cluster was at the connection's first packet, as far as it concerns it. */

@@ -95,6 +95,8 @@ export interface NodeRecord {
   readonly addresses: readonly string[];
   readonly podCIDRs: readonly string[];
   readonly zone?: string;
+  /** status.nodeInfo.kubeletVersion, `v1.30.4`. (Its kubeProxyVersion is the kubelet's guess: KEP-4004.) */
+  readonly kubeletVersion?: string;
 }
 
 export type ClusterRecord = PodRecord | ServiceRecord | EndpointSliceRecord | NodeRecord;

@@ -46,6 +46,7 @@ import { entriesFor, RulesInForce } from './rules-in-force.js';
 import { seenEntry } from './seen-entry.js';
 import { seenPacket } from './seen-packet.js';
 import { staleChains } from './stale-chains.js';
+import { versionsThen } from './versions-then.js';
 
 /** As clocks of one machine differ, and its packets and their translated copies. */
 const BEFORE_NS = 1_000_000n;
@@ -71,7 +72,7 @@ export interface CaseOf {
 }
 
 /** What of a case does not come with the input's events. */
-export interface CaseSetting extends Pick<Case, 'conntrackTable' | 'recentCapacity'> {
+export interface CaseSetting extends Pick<Case, 'conntrackTable' | 'recentCapacity' | 'versions'> {
   readonly notices: readonly Notice[];
   readonly losses: readonly Loss[];
   readonly node: NodeFacts & { readonly name?: string };
@@ -150,7 +151,7 @@ export class CaseGatherer {
   }
 
   /** Everything, when all input was taken. */
-  result({ notices, losses, node, earlier, routes = [], ...more }: CaseSetting): Case {
+  result({ notices, losses, node, earlier, routes = [], versions, ...more }: CaseSetting): Case {
     const { attribution, closed } = this.of;
     const { cluster, begin } = this;
     const packets = this.packetsSeen();
@@ -160,6 +161,10 @@ export class CaseGatherer {
     const name = serviceName(attribution, entries);
     const stale =
       name === undefined ? [] : this.rules.sets.flatMap((rules) => staleChains(rules, name));
+    const then = clusterThen(cluster, attribution, entries, begin);
+    const shown = versionsThen(this.rules.sets, then.nodes);
+    const known =
+      shown === undefined && versions === undefined ? undefined : { ...shown, ...versions };
     const leftOut = this.packets.leftOut + this.conntrack.leftOut;
     const interfaces = [...this.interfacesSeen].flatMap((id) => this.interfaces.name(id) ?? []);
     const addresses = node.addresses ?? this.addressSet;
@@ -181,7 +186,8 @@ export class CaseGatherer {
       rules: this.rules.sets,
       entries,
       ...(stale.length > 0 && { staleChains: stale }),
-      cluster: clusterThen(cluster, attribution, entries, begin),
+      cluster: then,
+      ...(known !== undefined && { versions: known }),
       node: { ...node, ...(addresses !== undefined && { addresses }) },
       looked: {
         packets: this.sawPackets,

@@ -662,3 +662,50 @@ describe('who drops INVALID packets', () => {
     }
   });
 });
+
+describe('kube-proxy’s version', () => {
+  it.each([
+    [
+      'bounds that show it',
+      { kubeProxyTo: '1.23', kubelet: 'v1.30.2' },
+      '1.23 or older is at least 7 minor',
+    ],
+    ['a bound and the API’s word', { kubeProxyTo: '1.32', api: 'v1.36.0' }, 'at least 4 minor'],
+    [
+      'its word and the newest kubelet',
+      { kubeProxy: 'v1.26.1', kubelet: 'v1.30.2' },
+      'at least 4 minor',
+    ],
+    [
+      'rules that only a newer one writes',
+      { kubeProxyFrom: '1.36', api: 'v1.35.1' },
+      '1.36 or newer is newer',
+    ],
+    [
+      'its own word, whatever the bounds',
+      { kubeProxy: 'v1.29.0', kubeProxyTo: '1.18', api: 'v1.30.0' },
+      undefined,
+    ],
+    [
+      'bounds within which it may go',
+      { kubeProxyFrom: '1.25', kubeProxyTo: '1.32', kubelet: 'v1.35.0' },
+      undefined,
+    ],
+    [
+      'an older kubelet, which proves nothing',
+      { kubeProxyFrom: '1.36', kubelet: 'v1.30.0' },
+      undefined,
+    ],
+    ['one side only', { kubeProxyTo: '1.18' }, undefined],
+    ['versions that are none', { kubeProxy: 'dirty', api: 'latest' }, undefined],
+  ])('by %s', async (_, versions, says) => {
+    const one = { ...(await caseOf(FAULTS, web)), versions };
+    const found = findingsOf(one).find(({ code }) => code === 'kube-proxy-version');
+    if (says === undefined) expect(found).toBeUndefined();
+    else expect(found?.title).toContain(says);
+  });
+
+  it('is known by the rules of a recorded case', async () => {
+    expect((await caseOf(FAULTS, web)).versions).toMatchObject({ kubeProxyFrom: '1.25' });
+  });
+});

@@ -58,9 +58,11 @@ type Field =
   | 'labels'
   | 'loadBalancer'
   | 'loadBalancerSourceRanges'
+  | 'kubeletVersion'
   | 'metadata'
   | 'name'
   | 'namespace'
+  | 'nodeInfo'
   | 'nodeName'
   | 'nodePort'
   | 'phase'
@@ -278,7 +280,9 @@ function slimEndpoint(entry: Json, namespace: string): EndpointRecord {
 
 function slimNode(it: Json, named: Named): NodeRecord {
   const spec = object(it.spec);
-  const held = list(object(it.status).addresses)
+  const status = object(it.status);
+  const kubeletVersion = text(object(status.nodeInfo).kubeletVersion);
+  const held = list(status.addresses)
     .map(object)
     .filter((entry) => entry.type === 'InternalIP' || entry.type === 'ExternalIP');
   return {
@@ -288,6 +292,8 @@ function slimNode(it: Json, named: Named): NodeRecord {
     addresses: addresses(held.map((entry) => entry.address)),
     podCIDRs: unique([...texts(spec.podCIDRs), ...texts([spec.podCIDR])]),
     ...optional('zone', label(it, 'topology.kubernetes.io/zone')),
+    // Objects written by hand have it empty.
+    ...optional('kubeletVersion', kubeletVersion === '' ? undefined : kubeletVersion),
   };
 }
 

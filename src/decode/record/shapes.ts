@@ -99,6 +99,7 @@ const isNode = shape({
   addresses: texts,
   podCIDRs: texts,
   'zone?': isText,
+  'kubeletVersion?': isText,
 });
 
 const RECORDS: Readonly<Record<ClusterRecord['kind'], Check>> = {

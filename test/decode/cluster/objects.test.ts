@@ -280,6 +280,7 @@ describe('a Node', () => {
       metadata: { name: 'node1', uid: 'u', labels: { 'topology.kubernetes.io/zone': 'a' } },
       spec: { podCIDR: '10.244.1.0/24', podCIDRs: ['10.244.1.0/24', 'fd00::/64'] },
       status: {
+        nodeInfo: { kubeletVersion: 'v1.30.4', kubeProxyVersion: 'v1.30.4' },
         addresses: [
           { type: 'InternalIP', address: '192.168.77.11' },
           { type: 'Hostname', address: 'node1' },
@@ -296,6 +297,7 @@ describe('a Node', () => {
       addresses: ['192.168.77.11', '203.0.113.1'],
       podCIDRs: ['10.244.1.0/24', 'fd00::/64'],
       zone: 'a',
+      kubeletVersion: 'v1.30.4',
     });
   });
 });
