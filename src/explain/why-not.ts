@@ -8,8 +8,8 @@ import type {
 } from '../model/cluster.js';
 import type { Finding, FindingEvidence } from '../model/finding.js';
 import type { EndpointRoute, ServiceEntry } from '../model/services.js';
+import { fraction, NONE, percent, plus } from '../model/share.js';
 import type { Distribution, WalkEnding } from '../model/walk.js';
-import { fraction, NONE, percent, plus } from './walk/share.js';
 
 /** What there is to know about a Pod and a Service that it should serve. */
 export interface WhyNotFacts {

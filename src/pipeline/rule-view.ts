@@ -11,6 +11,7 @@ import type {
 } from '../model/rule-view.js';
 import type { RuleSet } from '../model/ruleset.js';
 import type { EndpointRoute, ServiceEntry, ServicePortName } from '../model/services.js';
+import { ONE, ofPart, ofStatistic, rest, times } from '../model/share.js';
 import type { Share } from '../model/walk.js';
 import type { ClusterBook, ListedEndpoint } from './cluster-book.js';
 import type { HeldRules } from './rule-book.js';
@@ -24,8 +25,6 @@ export interface ViewOptions {
   readonly exact?: boolean;
 }
 
-/** nftables' `numgen random mod n` scales a random number of 32 bits (net/netfilter/nft_numgen.c). */
-const NUMGEN_BITS = 32;
 const SIGNIFICANT_DIGITS = 11;
 const LOCAL_SCOPE = /^(?:KUBE-(?:SVL|XLB)-|local-)/;
 const COLLATE = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
@@ -228,7 +227,7 @@ class Building {
     const place = (route: EndpointRoute): number => order.indexOf(route.rule.path.at(-1) ?? '');
     const routes = order.length === 0 ? all : [...all].sort((a, b) => place(a) - place(b));
     const isComplete = order.length === routes.length;
-    let left: Share = { parts: 1n, bits: 0 };
+    let left = ONE;
     let reached = 1;
     return routes.map((route, i) => {
       const { ip, port, rule } = route;
@@ -242,10 +241,14 @@ class Building {
         const taken = stored === undefined ? 1 : stored / 2 ** STATISTIC_BITS;
         probability = Number((reached * taken).toPrecision(SIGNIFICANT_DIGITS));
         reached *= 1 - taken;
-        if (this.exact) ({ exact, left } = shareOf(left, stored));
+        if (this.exact) {
+          const chance = stored === undefined ? ONE : ofStatistic(stored);
+          exact = times(left, chance);
+          left = times(left, rest(chance));
+        }
       } else if (rules?.kind === 'nftables' && balancer !== undefined) {
         probability ??= Number((1 / routes.length).toPrecision(SIGNIFICANT_DIGITS));
-        if (this.exact) exact = numgenShare(i, routes.length);
+        if (this.exact) exact = ofPart(i, routes.length);
       }
       const counted = choice ?? (chain === undefined ? this.dnat(rules, last, route) : undefined);
       return {
@@ -313,32 +316,4 @@ class Building {
 
 function stateOf({ record }: ListedEndpoint): NonNullable<EndpointView['state']> {
   return record.terminating ? 'terminating' : record.ready ? 'ready' : 'not ready';
-}
-
-/** Of what is left, the part that a rule takes, and what is left then. */
-function shareOf(left: Share, stored: number | undefined): { exact: Share; left: Share } {
-  if (stored === undefined) return { exact: reduced(left), left: { parts: 0n, bits: 0 } };
-  const taken = BigInt(stored);
-  const bits = left.bits + STATISTIC_BITS;
-  return {
-    exact: reduced({ parts: left.parts * taken, bits }),
-    left: reduced({ parts: left.parts * ((1n << BigInt(STATISTIC_BITS)) - taken), bits }),
-  };
-}
-
-/** Random numbers r of 32 bits with (r * n) >> 32 = i. */
-function numgenShare(i: number, n: number): Share {
-  const upTo = (k: number): bigint =>
-    ((BigInt(k) << BigInt(NUMGEN_BITS)) + BigInt(n) - 1n) / BigInt(n);
-  return reduced({ parts: upTo(i + 1) - upTo(i), bits: NUMGEN_BITS });
-}
-
-function reduced({ parts, bits }: Share): Share {
-  let p = parts;
-  let b = bits;
-  while (b > 0 && p % 2n === 0n) {
-    p /= 2n;
-    b--;
-  }
-  return { parts: p, bits: b };
 }

@@ -169,7 +169,13 @@ describe.each(MODES)('every way of a packet with $mode', (shape) => {
     await Promise.all([
       send('to a host-network Pod', { from, to: 'shop/host', count: 10 }),
       // Ports that the kernel chose could meet: two sockets in turn, one flow.
-      send('datagrams', { from, to: 'shop/dns', protocol: 'udp', count: 20, ...sourcePorts(29_000) }),
+      send('datagrams', {
+        from,
+        to: 'shop/dns',
+        protocol: 'udp',
+        count: 20,
+        ...sourcePorts(29_000),
+      }),
       send('resolver', { from, to: 'shop/dns', protocol: 'udp', count: 50, keepAlive: true }),
       send('closed', { from, to: 'shop/closed', protocol: 'udp', count: 4 }),
       send('no endpoints', { from, to: 'shop/none', count: 5, ...sourcePorts(30_000) }),

@@ -1,4 +1,5 @@
 import type { RuleSet } from '../../model/ruleset.js';
+import { ONE } from '../../model/share.js';
 import type {
   BaseChain,
   Branch,
@@ -15,7 +16,6 @@ import type {
 import { iptablesBaseChains } from './iptables.js';
 import { nftablesBaseChains } from './nftables.js';
 import { assumed, isLocal, type Question } from './question.js';
-import { ONE } from './share.js';
 
 /** All back ends' readers; each takes the rule sets that are its own. */
 const READERS = [iptablesBaseChains, nftablesBaseChains];

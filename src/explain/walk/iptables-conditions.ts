@@ -1,4 +1,5 @@
 import type { Match, MatchOption } from '../../model/ruleset.js';
+import { ofPart, ofStatistic } from '../../model/share.js';
 import type { Asked, Condition } from './condition.js';
 import { addressTypeConditions } from './iptables-addrtype.js';
 import { conntrackConditions, stateConditions } from './iptables-conntrack.js';
@@ -7,7 +8,6 @@ import { unknown, unknownOption } from './iptables-unknown.js';
 import { hex, markOf } from './mark.js';
 import { addressWords, isOrdered, Network, type Ports, portsOf } from './network.js';
 import { protocolNumber, protocolText } from './protocol.js';
-import { ofPart, ofStatistic } from './share.js';
 
 /** 2^31: what `statistic` holds a probability of 1 as. */
 const STATISTIC_ONE = 0x8000_0000;

@@ -1,5 +1,6 @@
 import { canonicalAddress } from '../../model/address.js';
 import type { Rule } from '../../model/ruleset.js';
+import { compare, NONE, ONE, rest, times } from '../../model/share.js';
 import type {
   BaseChain,
   Branch,
@@ -15,7 +16,6 @@ import type {
 import { Asked, type Chance } from './condition.js';
 import { type ReadChain, type ReadRule, ReadTable } from './iptables-chains.js';
 import { assumed, type Question } from './question.js';
-import { compare, NONE, ONE, rest, times } from './share.js';
 
 /** Where iptables' tables hang (linux/netfilter_ipv4.h, the same numbers for IPv6). */
 const TABLES: readonly {

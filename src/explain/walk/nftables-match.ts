@@ -1,4 +1,5 @@
 import type { NftablesRules, NftElement, NftJson, NftSet } from '../../model/ruleset.js';
+import { ONE, times } from '../../model/share.js';
 import type { Share } from '../../model/walk.js';
 import { Elements } from './nftables-elements.js';
 import {
@@ -20,7 +21,6 @@ import {
   type Scalar,
 } from './nftables-values.js';
 import { isLocal } from './question.js';
-import { ONE, times } from './share.js';
 
 /** Whether a match holds. */
 export type Answer =

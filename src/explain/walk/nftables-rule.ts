@@ -1,4 +1,5 @@
 import type { NftElement, NftJson, NftRule } from '../../model/ruleset.js';
+import { ONE, ofPart, rest, times } from '../../model/share.js';
 import type { Effect, Share } from '../../model/walk.js';
 import { evaluate, type Got, type Scene, valuesText } from './nftables-evaluate.js';
 import { field, isList, listOf, setName, single, textOf, wholeOf } from './nftables-json.js';
@@ -14,7 +15,6 @@ import {
 } from './nftables-match.js';
 import { elementText, expressionText } from './nftables-text.js';
 import { ADDRESS_4, ADDRESS_6, type Kind, MARK, PORT } from './nftables-values.js';
-import { ONE, ofPart, rest, times } from './share.js';
 
 /** What a rule says about where the packet goes next. */
 export type Verdict =

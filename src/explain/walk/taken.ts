@@ -1,6 +1,6 @@
 import { canonicalAddress, formatEndpoint } from '../../model/address.js';
+import { compare } from '../../model/share.js';
 import type { Distribution, WalkEnding } from '../../model/walk.js';
-import { compare } from './share.js';
 
 /** What the evidence says of where a connection went. What is absent nobody saw. */
 export interface SeenEnd {

@@ -1,7 +1,8 @@
 import type { ExplainedWalk } from '../../model/explanation.js';
+import { compare } from '../../model/share.js';
 import type { Effect, Hook, WalkEnding, WalkedRule } from '../../model/walk.js';
 import { humanCount } from '../units.js';
-import { percent, shareValue } from './share.js';
+import { percent } from './share.js';
 import { sameEnd, type Way, waysOf } from './ways.js';
 import { backendName, endingTarget, hex, podName } from './words.js';
 
@@ -48,7 +49,7 @@ const MAX_WAYS = 12;
 
 export function graphOf(walk: ExplainedWalk): Graph {
   const { possible, taken } = walk;
-  const likeliest = [...possible.endings].sort((a, b) => shareValue(b.share) - shareValue(a.share));
+  const likeliest = [...possible.endings].sort((a, b) => compare(b.share, a.share));
   const takenOne = taken && likeliest.find((it) => sameEnd(it, taken));
   const drawn = new Set<WalkEnding>(takenOne === undefined ? [] : [takenOne]);
   for (const ending of likeliest) if (drawn.size < MAX_WAYS) drawn.add(ending);

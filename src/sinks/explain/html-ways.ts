@@ -1,6 +1,6 @@
 import type { ExplainedWalk } from '../../model/explanation.js';
+import { toNumber } from '../../model/share.js';
 import { markup } from './markup.js';
-import { shareValue } from './share.js';
 import { type Way, waysOf } from './ways.js';
 
 /** The distribution: a row for each end, a bar for its share. */
@@ -18,7 +18,7 @@ ${ways.map(row).join('\n')}
 }
 
 function row(way: Way): string {
-  const value = shareValue(way.share).toFixed(4);
+  const value = toNumber(way.share).toFixed(4);
   const bad = way.kind === 'dropped' || way.kind === 'rejected' ? ' class="bad"' : '';
   const notes = way.taken ? ['taken', ...way.notes] : way.notes;
   return `<tr${way.taken ? ' class="taken"' : ''}><td><meter min="0" max="1" value="${value}">${way.percent}</meter></td><td class="num">${markup(way.percent)}</td><td class="num">${way.exact}</td><td${bad}>${markup(way.to)}</td><td>${markup(way.pod)}</td><td>${markup(way.node)}</td><td>${markup(notes.join(', '))}</td></tr>`;

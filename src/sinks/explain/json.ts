@@ -1,6 +1,7 @@
 import type { Attribution } from '../../model/attribution.js';
 import type { ExplainedWalk, Explanation } from '../../model/explanation.js';
 import type { Finding } from '../../model/finding.js';
+import { toNumber } from '../../model/share.js';
 import type { Story } from '../../model/story.js';
 import { formatNanos, type Nanos } from '../../model/time.js';
 import type {
@@ -12,7 +13,6 @@ import type {
   WalkedRule,
 } from '../../model/walk.js';
 import { quote } from '../lines.js';
-import { shareValue } from './share.js';
 import { sameEnd } from './ways.js';
 
 /** Endings whose steps are listed beside those of the one that was taken: a Service of 1,000 endpoints has millions. */
@@ -254,7 +254,7 @@ function endingOf(
 }
 
 function shareOf(share: Share): Json {
-  return { parts: String(share.parts), bits: share.bits, value: shareValue(share) };
+  return { parts: String(share.parts), bits: share.bits, value: toNumber(share) };
 }
 
 function ruleOf(rule: WalkedRule): Json {

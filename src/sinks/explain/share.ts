@@ -1,40 +1,16 @@
+import { NONE, plus, toNumber } from '../../model/share.js';
 import type { Share } from '../../model/walk.js';
 
 /** Digits of an exact share that a person still reads; beyond it the percentage must do (JSON has all of them). */
 const MAX_DIGITS = 12;
-/** A power of two that a double holds exactly, and far finer than any percentage that is printed. */
-const SCALE = 1000;
 
 /** In lowest terms: 2^29 / 2^31 is 1 / 2^2. */
-function reduced({ parts, bits }: Share): Share {
-  let p = parts;
-  let b = bits;
-  while (b > 0 && p !== 0n && (p & 1n) === 0n) {
-    p >>= 1n;
-    b--;
-  }
-  return p === 0n ? { parts: 0n, bits: 0 } : { parts: p, bits: b };
-}
-
-export function shareValue({ parts, bits }: Share): number {
-  return Number((parts << BigInt(SCALE)) >> BigInt(bits)) / 2 ** SCALE;
-}
-
-export function addShares(shares: readonly Share[]): Share {
-  let sum: Share = { parts: 0n, bits: 0 };
-  for (const share of shares) {
-    const bits = Math.max(sum.bits, share.bits);
-    const parts =
-      (sum.parts << BigInt(bits - sum.bits)) + (share.parts << BigInt(bits - share.bits));
-    sum = { parts, bits };
-  }
-  return sum;
-}
+const lowest = (share: Share): Share => plus(share, NONE);
 
 /** `25%`; `33.3333%` and `25.0000%` where that is not all of it; never 0% or 100% for what is neither. */
 export function percent(share: Share): string {
-  const value = shareValue(share) * 100;
-  const { parts, bits } = reduced(share);
+  const value = toNumber(share) * 100;
+  const { parts, bits } = lowest(share);
   if (parts === 0n) return '0%';
   if (bits === 0) return '100%';
   if (value < 0.0001) return '<0.0001%';
@@ -45,7 +21,7 @@ export function percent(share: Share): string {
 
 /** `1/4`, `715827883/2^31`: the very number; '' where it is too long to be read, or whole. */
 export function exactShare(share: Share): string {
-  const { parts, bits } = reduced(share);
+  const { parts, bits } = lowest(share);
   if (bits === 0) return '';
   const text = String(parts);
   if (text.length > MAX_DIGITS) return '';

@@ -1,6 +1,7 @@
 import type { ExplainedWalk } from '../../model/explanation.js';
+import { NONE, plus, toNumber } from '../../model/share.js';
 import type { Share, WalkEnding } from '../../model/walk.js';
-import { addShares, exactShare, percent, shareValue } from './share.js';
+import { exactShare, percent } from './share.js';
 import { endingTarget, podName, whichRule } from './words.js';
 
 /** One end of the walk, however many ways lead to it. */
@@ -81,7 +82,7 @@ function assumingAfter(assuming: readonly string[], before: readonly string[]): 
 
 /** Of what is printed alike the rules' own order is kept. */
 function rank({ share }: Way): number {
-  return Math.round(shareValue(share) * 1e6);
+  return Math.round(toNumber(share) * 1e6);
 }
 
 function way(
@@ -91,7 +92,7 @@ function way(
 ): Way {
   const [ending] = same;
   if (ending === undefined) throw new Error('a group of endings has at least one');
-  const share = addShares(same.map((it) => it.share));
+  const share = same.reduce((sum, it) => plus(sum, it.share), NONE);
   const { kind, decidedBy } = ending;
   const pod = ending.ip === undefined ? undefined : pods?.get(ending.ip);
   const notes: string[] = [];

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exploreWalk } from '../../../src/explain/walk/explore.js';
-import { toNumber } from '../../../src/explain/walk/share.js';
 import { labUnavailable } from '../../../src/lab/available.js';
 import type { IptablesRules, RuleSet } from '../../../src/model/ruleset.js';
+import { toNumber } from '../../../src/model/share.js';
 import type { FirstPacket, NodeFacts, WalkEnding } from '../../../src/model/walk.js';
 import { CHAINS, destinations, GUARD_RULES, ruleSets } from './iptables-generated.js';
 import {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { exploreWalk } from '../../../src/explain/walk/explore.js';
-import { fraction, NONE, ONE, plus } from '../../../src/explain/walk/share.js';
 import { takenOf } from '../../../src/explain/walk/taken.js';
+import { fraction, NONE, ONE, plus } from '../../../src/model/share.js';
 import type { Distribution, FirstPacket, NodeFacts } from '../../../src/model/walk.js';
 import { rulesOf } from './recordings.js';
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exploreWalk } from '../../../src/explain/walk/explore.js';
-import { NONE, ONE, plus, toNumber } from '../../../src/explain/walk/share.js';
 import { labUnavailable } from '../../../src/lab/available.js';
 import type { NftablesRules, NftJson } from '../../../src/model/ruleset.js';
+import { NONE, ONE, plus, toNumber } from '../../../src/model/share.js';
 import type { FirstPacket, NodeFacts, Share, WalkEnding } from '../../../src/model/walk.js';
 import { destinations, ruleSets } from './nftables-generated.js';
 import {

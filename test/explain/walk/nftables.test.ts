@@ -6,8 +6,8 @@ import { describe, expect, it } from 'vitest';
 import { readNftJson } from '../../../src/decode/rules/nft-json.js';
 import { exploreWalk } from '../../../src/explain/walk/explore.js';
 import { nftablesBaseChains } from '../../../src/explain/walk/nftables.js';
-import { fraction, NONE, ONE, plus } from '../../../src/explain/walk/share.js';
 import type { NftablesRules, NftElement } from '../../../src/model/ruleset.js';
+import { fraction, NONE, ONE, plus } from '../../../src/model/share.js';
 import type { Distribution, FirstPacket, NodeFacts, WalkEnding } from '../../../src/model/walk.js';
 import { seeded } from '../../support/seeded.js';
 

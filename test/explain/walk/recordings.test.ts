@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { NONE, ONE, plus, rest, times, toNumber } from '../../../src/explain/walk/share.js';
+import { NONE, ONE, plus, rest, times, toNumber } from '../../../src/model/share.js';
 import type { Distribution, WalkEnding } from '../../../src/model/walk.js';
 import { filesOf, type Line, replay } from '../../replay/scenario.js';
 import { Recording } from './recordings.js';

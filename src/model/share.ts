@@ -1,4 +1,4 @@
-import type { Share } from '../../model/walk.js';
+import type { Share } from './walk.js';
 
 /*
  * Arithmetic of shares. Every result is exact and in lowest terms, so equal shares are equal part by

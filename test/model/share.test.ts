@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Share } from '../../src/model/walk.js';
 import {
   compare,
   fraction,
@@ -12,8 +13,7 @@ import {
   rest,
   times,
   toNumber,
-} from '../../../src/explain/walk/share.js';
-import type { Share } from '../../../src/model/walk.js';
+} from '../../src/model/share.js';
 
 const THIRD = ofStatistic(715_827_883);
 const HALF = ofStatistic(2 ** 30);
