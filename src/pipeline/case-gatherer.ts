@@ -361,17 +361,21 @@ export class CaseGatherer {
     const gone = before.findLast(({ event }) => event === 'destroy')?.time;
     const isGone = ({ event, time }: SeenEntry): boolean =>
       event === 'listed' && gone !== undefined && time !== undefined && time < gone;
+    const others = new Set(before);
     const byFineness = [...before, ...own.filter((seen) => !isGone(seen))].sort(
       (a, b) => a.resolutionNs - b.resolutionNs,
     );
     const kept: SeenEntry[] = [];
     const taken = new Set<SeenEntry>();
     for (const one of byFineness) {
-      const same = kept.find((finer) => !taken.has(finer) && isSameEntry(finer, one));
+      // Told finely, its own are told apart from those before by their times.
+      const mayBe = (finer: SeenEntry): boolean => !others.has(finer) || !isFine(one);
+      const same = kept.find(
+        (finer) => !taken.has(finer) && mayBe(finer) && isSameEntry(finer, one),
+      );
       if (same === undefined) kept.push(one);
       else taken.add(same);
     }
-    const others = new Set(before);
     return kept
       .filter((seen) => !others.has(seen))
       .sort((a, b) => byTime(a, b) || rank(a) - rank(b));
