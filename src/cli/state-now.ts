@@ -1,3 +1,4 @@
+import { rulesKey } from '../decode/record/shapes.js';
 import {
   CLUSTER_KINDS,
   type ClusterChange,
@@ -18,11 +19,9 @@ export class StateNow {
 
   take(event: InputEvent): void {
     switch (event.type) {
-      case 'rules': {
-        const { kind, family, backend } = event.rules;
-        this.rules.set(`${event.node ?? ''}\0${kind}\0${family}\0${backend}`, event);
+      case 'rules':
+        this.rules.set(rulesKey(event.node, event.rules), event);
         break;
-      }
       case 'addresses':
         this.addresses.set(event.node ?? '', event);
         break;

@@ -23,7 +23,7 @@ import { RulesJob } from './rules-change.js';
 import { type RecordingHead, type RulesHead, rulesKey } from './shapes.js';
 
 /** Lines of rules that are worked on at once: some milliseconds. */
-const LINES_AT_ONCE = 8_192;
+const LINES_AT_ONCE = 4_096;
 
 type RulesEvent = Extract<InputEvent, { type: 'rules' }>;
 

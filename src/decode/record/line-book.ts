@@ -18,7 +18,9 @@ export class LineBook {
   tables = 0;
   private readonly parts: Uint8Array[] = [];
   private lines = new Uint32Array(FIRST_LINES * WORDS);
-  private places: Uint32Array | undefined;
+  /** Lines by their hashes, numbers from 1, as far as they are in the index. */
+  private places = new Uint32Array(16);
+  private indexed = 0;
 
   /** Adds a part of whole lines; `addLine` goes through it. */
   addPart(part: Uint8Array): void {
@@ -84,9 +86,8 @@ export class LineBook {
     return same(this.counters(number), other.counters(wanted));
   }
 
-  /** A line with the body of another book's; -1 if there is none. Nothing may be added after the first call. */
+  /** A line with the body of another book's; -1 if there is none, or none is in the index yet. */
   find(other: LineBook, wanted: number): number {
-    this.places ??= this.index();
     const { places } = this;
     const mask = places.length - 1;
     let place = (other.lines[wanted * WORDS + HASH] as number) & mask;
@@ -97,21 +98,27 @@ export class LineBook {
     }
   }
 
-  private index(): Uint32Array {
-    let size = 16;
-    while (size < 2 * this.length) size *= 2;
-    const places = new Uint32Array(size);
-    for (let number = 0; number < this.length; number++) {
-      const hash = this.lines[number * WORDS + HASH] as number;
-      let place = hash & (size - 1);
-      for (; places[place] !== 0; place = (place + 1) & (size - 1)) {
+  /** Enters at most so many more lines for `find`; whether there are others. Nothing may be added after the first call. */
+  index(lines: number): boolean {
+    if (this.indexed === 0) {
+      let size = this.places.length;
+      while (size < 2 * this.length) size *= 2;
+      this.places = new Uint32Array(size);
+    }
+    const { places } = this;
+    const mask = places.length - 1;
+    const end = Math.min(this.length, this.indexed + lines);
+    for (; this.indexed < end; this.indexed++) {
+      const hash = this.lines[this.indexed * WORDS + HASH] as number;
+      let place = hash & mask;
+      for (; places[place] !== 0; place = (place + 1) & mask) {
         const other = (places[place] as number) - 1;
         // One of many that are the same ("#", "COMMIT") will do.
         if (this.lines[other * WORDS + HASH] === hash) break;
       }
-      if (places[place] === 0) places[place] = number + 1;
+      if (places[place] === 0) places[place] = this.indexed + 1;
     }
-    return places;
+    return end < this.length;
   }
 
   private partOf(at: number): Uint8Array {

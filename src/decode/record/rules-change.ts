@@ -16,6 +16,8 @@ const NEW = 3;
 
 /** Changes are gathered in pieces of this size. */
 const PIECE_BYTES = 256 * 1024;
+/** Lines that are entered into an index in the time of one that is compared. */
+const INDEX_LINES = 4;
 /** Rules that were cut into so many lines would be nothing else; a node has 400,000. */
 const MAX_LINES = 64 * 1024 * 1024;
 
@@ -34,6 +36,8 @@ export class RulesJob {
   private rewritten = false;
   private part: Uint8Array = new Uint8Array(0);
   private at = 0;
+  /** The lines of the rules before can be looked up. */
+  private isIndexed = false;
   private out = new ByteWriter();
   private pieces: Uint8Array[] = [];
   /** The line of the rules before that is expected, and how many are the same up to there. */
@@ -52,6 +56,10 @@ export class RulesJob {
 
   /** Goes on with at most so many lines; whether there is more to do. */
   work(lines: number): boolean {
+    if (!this.isIndexed) {
+      this.isIndexed = this.before?.index(lines * INDEX_LINES) !== true;
+      return true;
+    }
     for (let left = lines; left > 0; left--) {
       if (this.at >= this.part.length && !this.nextPart()) {
         this.done = true;

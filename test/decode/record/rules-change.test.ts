@@ -16,8 +16,10 @@ function read(text: string): RuleSet {
   return { kind: 'iptables', family: 4, backend: 'nft', tables: rules?.tables ?? new Map() };
 }
 
-/** A dump: `chains` with rules, each a number that stands for its text and one for its counters. */
-function dump(chains: readonly (readonly (readonly [number, number])[])[]): string {
+/** Rules of chains, each a number that stands for its text and one for its counters. */
+type Chains = readonly (readonly (readonly [number, number])[])[];
+
+function dump(chains: Chains): string {
   const names = chains.map((_, i) => `:KUBE-SVC-${i} - [0:0]`);
   const rules = chains.flatMap((all, i) =>
     all.map(([rule, count]) => `[${count}:${count * 60}] -A KUBE-SVC-${i} -j KUBE-SEP-${rule}`),
@@ -76,7 +78,10 @@ describe('rules that change', () => {
   });
 
   it('are told by what differs, wherever that stands', () => {
-    const all = Array.from({ length: 300 }, (_, i) => [[i, 0] as const, [i + 1_000, 0] as const]);
+    const all: Chains = Array.from({ length: 300 }, (_, i) => [
+      [i, 0],
+      [i + 1_000, 0],
+    ]);
     const changed = all.toSpliced(7, 1).toSpliced(100, 0, [[77_777, 5]]);
     const sets = [all, all, changed, all.toReversed()].map((one) => read(dump(one)));
     const [whole, same, few] = encode(sets).map((bytes) => bytes.length);
@@ -98,9 +103,8 @@ describe('rules that change', () => {
   });
 
   it('come back also where several wait at once, and what waits behind them in its order', () => {
-    const sets = [[[[1, 0]]], [[[2, 0]]], [[[3, 0]], []]].map((one) =>
-      read(dump(one as Parameters<typeof dump>[0])),
-    );
+    const dumps: Chains[] = [[[[1, 0]]], [[[2, 0]]], [[[3, 0]], []]];
+    const sets = dumps.map((one) => read(dump(one)));
     const encoder = new RecordEncoder(new Interfaces());
     for (const [i, rules] of sets.entries()) {
       encoder.event({ type: 'tick', time: BigInt(i) });
@@ -171,7 +175,7 @@ describe('rules that change', () => {
     const sets = [
       [[[1, 0]], [[2, 2]]],
       [[[1, 1]], [[4, 2]], [[2, 2]]],
-    ].map((one) => read(dump(one as Parameters<typeof dump>[0])));
+    ].map((one) => read(dump(one)));
     const [whole = new Uint8Array(0), change = new Uint8Array(0)] = encode(sets);
     const problems = new Set<string | undefined>();
     for (let round = 0; round < 2_000; round++) {
