@@ -79,7 +79,7 @@ export interface Skipped {
 }
 
 /** Of a whichpod recording: how its machine was made, beside `firstTime` and the node. */
-export interface Recorded {
+interface Recorded {
   readonly firstListingIsOld: boolean;
   readonly udpIdleNs?: number;
   /** Whether the rules were read as far as they can be when the prelude ended. */
