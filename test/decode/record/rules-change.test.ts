@@ -172,10 +172,11 @@ describe('rules that change', () => {
 
   it('damaged anywhere give rules or a problem, never more', () => {
     const random = seeded(41);
-    const sets = [
+    const dumps: Chains[] = [
       [[[1, 0]], [[2, 2]]],
       [[[1, 1]], [[4, 2]], [[2, 2]]],
-    ].map((one) => read(dump(one)));
+    ];
+    const sets = dumps.map((one) => read(dump(one)));
     const [whole = new Uint8Array(0), change = new Uint8Array(0)] = encode(sets);
     const problems = new Set<string | undefined>();
     for (let round = 0; round < 2_000; round++) {
