@@ -64,7 +64,7 @@ describe.each(DOCUMENTS)('%s', (path) => {
     const { scripts } = JSON.parse(read('package.json'));
     const code = [...blocks, ...[...prose.matchAll(/`([^`\n]+)`/g)].map((m) => m[1] ?? '')];
     for (const text of code) {
-      const named = /(?:^|[\s$])(?:whichpod|dist\/main\.js) ([a-z][a-z-]*)\b(?!:)/gm;
+      const named = /(?:^|[\s$])(?:whichpod|dist\/main\.js) ([a-z][a-z-]*)\b(?![:=])/gm;
       for (const m of text.matchAll(named)) expect(commands, text).toContain(m[1]);
       for (const m of text.matchAll(/npm run ([a-z:]+)/g))
         expect(scripts).toHaveProperty(m[1] ?? '');
