@@ -49,6 +49,8 @@ export interface RecordRequest {
   readonly path: string;
   /** Every packet, not only what the machine needs. */
   readonly everything: boolean;
+  /** Pseudonyms in the place of names and addresses. */
+  readonly redact: boolean;
   /** Bytes to keep of each packet; absent: its headers. */
   readonly snaplen?: number;
   /** A file is ended when it is this large, or this old; the last `maxFiles` are kept. */

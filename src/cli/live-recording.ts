@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { OutputEvent } from '../model/attribution.js';
 import type { InputEvent } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
@@ -8,8 +9,12 @@ import { StreamTarget } from '../sinks/pcapng/stream-target.js';
 import type { TappedFrame } from '../sources/capture/frame-tap.js';
 import type { LiveRequest, RecordRequest } from './commands.js';
 import type { Io } from './io.js';
-import { Recorder } from './recorder.js';
+import { Recorder, type RecorderOptions } from './recorder.js';
+import { RedactedRecorder } from './redacted-recorder.js';
 import { version } from './version.js';
+
+/** Of HMAC-SHA256: as long as its output (RFC 2104, section 3). */
+const KEY_BYTES = 32;
 
 interface Surroundings {
   readonly io: Io;
@@ -28,13 +33,13 @@ interface Surroundings {
 export class LiveRecording {
   /** Whose abortion means that nobody reads the recording any more. */
   readonly closed: readonly AbortSignal[];
-  private readonly recorder: Recorder;
+  private readonly recorder: Recorder | RedactedRecorder;
   private readonly failed: (error: unknown) => void;
   private over = false;
 
   constructor(record: RecordRequest, around: Surroundings) {
     const { io, interfaces, request, baseSeconds, sources } = around;
-    const { path, snaplen, maxBytes, maxNs, maxFiles } = record;
+    const { path, redact, snaplen, maxBytes, maxNs, maxFiles } = record;
     this.failed = around.failed;
     let target: FileSeries | StreamTarget;
     if (path === '-') {
@@ -52,7 +57,7 @@ export class LiveRecording {
       target = new FileSeries(path, isSeries ? { keep } : undefined);
       this.closed = [];
     }
-    this.recorder = new Recorder({
+    const options: RecorderOptions = {
       target,
       interfaces,
       sources,
@@ -66,7 +71,10 @@ export class LiveRecording {
       ...(snaplen !== undefined && { snaplen }),
       ...(maxBytes !== undefined && { maxBytes }),
       ...(maxNs !== undefined && { maxNs }),
-    });
+    };
+    this.recorder = redact
+      ? new RedactedRecorder(options, randomBytes(KEY_BYTES))
+      : new Recorder(options);
   }
 
   take(event: InputEvent): void {
@@ -82,7 +90,9 @@ export class LiveRecording {
   }
 
   said(events: readonly OutputEvent[]): void {
-    this.attempt(() => this.recorder.said(events));
+    const { recorder } = this;
+    // A redacted one says it in its own words.
+    if (recorder instanceof Recorder) this.attempt(() => recorder.said(events));
   }
 
   /** Throws what goes wrong: there is no run left to end. */

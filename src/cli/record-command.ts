@@ -72,6 +72,7 @@ export function withRecordOptions<Args extends unknown[], Opts extends Record<st
     .option('-w, --write <file>', 'the recording; - for standard output')
     .option('--full', 'every packet, not only what opens and ends connections')
     .option('--snaplen <bytes>', 'keep so much of each packet (default: its headers)')
+    .option('--redact', 'pseudonyms in place of names and addresses')
     .option('--max-size <size>', 'begin another file at 100M, 2G ...')
     .option('--max-time <time>', 'begin another file after 10m, 1h ...')
     .option('--max-files <n>', 'keep so many files, the last ones');

@@ -6,6 +6,7 @@ import { count, duration, given, wrong } from './options.js';
 export interface RecordFlags {
   readonly write?: string | undefined;
   readonly full?: boolean | undefined;
+  readonly redact?: boolean | undefined;
   readonly snaplen?: string | undefined;
   readonly maxSize?: string | undefined;
   readonly maxTime?: string | undefined;
@@ -29,7 +30,7 @@ const MAX_SIZE = 1e13;
 
 /** What is to be recorded, and into what; `undefined` without `-w`. */
 export function recordRequest(flags: RecordFlags): RecordRequest | undefined {
-  const { write, full = false } = flags;
+  const { write, full = false, redact = false } = flags;
   const maxBytes = size(flags.maxSize);
   const maxNs = duration('--max-time', flags.maxTime);
   const maxFiles = count('--max-files', flags.maxFiles);
@@ -37,7 +38,7 @@ export function recordRequest(flags: RecordFlags): RecordRequest | undefined {
     const option = (['snaplen', 'maxSize', 'maxTime', 'maxFiles'] as const).find(
       (name) => flags[name] !== undefined,
     );
-    const named = option ?? (full ? 'full' : undefined);
+    const named = option ?? (full ? 'full' : redact ? 'redact' : undefined);
     if (named === undefined) return undefined;
     const asTyped = named.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     throw new UsageError(`--${asTyped} says how to record: name a file, -w case.pcapng`);
@@ -54,9 +55,15 @@ export function recordRequest(flags: RecordFlags): RecordRequest | undefined {
       '-w -: a pipe cannot be a series of files; leave --max-size and --max-time out',
     );
   }
+  if (redact && (full || flags.snaplen !== undefined)) {
+    throw new UsageError(
+      '--redact keeps headers only, as payload cannot be redacted: leave --full and --snaplen out',
+    );
+  }
   return {
     path: write,
     everything: full,
+    redact,
     ...given('snaplen', snaplen(flags.snaplen)),
     ...given('maxBytes', maxBytes),
     ...given('maxNs', maxNs),

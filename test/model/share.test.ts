@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Share } from '../../src/model/walk.js';
 import {
   compare,
   fraction,
@@ -14,6 +13,7 @@ import {
   times,
   toNumber,
 } from '../../src/model/share.js';
+import type { Share } from '../../src/model/walk.js';
 
 const THIRD = ofStatistic(715_827_883);
 const HALF = ofStatistic(2 ** 30);
