@@ -24,8 +24,17 @@ export function explainCase(it: Case, explore: Explore): Explanation {
     ...(walk !== undefined && { walk }),
     story: tellStory(it),
     findings: diagnose(it, walk),
-    remarks: [...remarksOf(it), ...(possible?.remarks ?? [])],
+    remarks: [...remarksOf(it), ...unmatched(it, walk), ...(possible?.remarks ?? [])],
   };
+}
+
+/** What was refused although nothing in the rules at hand refuses it: they are not all that was in force. */
+function unmatched(it: Case, walk: ExplainedWalk | undefined): string[] {
+  if (walk === undefined || walk.taken !== undefined) return [];
+  if (seenEnd(it).refused === undefined && it.attribution.outcome !== 'rejected') return [];
+  return [
+    'it was refused, and none of the rules known for that moment refuses it: what is shown of the walk is not what happened (another rule set was in force by then, or a table is missing from what was read)',
+  ];
 }
 
 /** Who had the Service's endpoints' addresses, by its slices, and who served. */

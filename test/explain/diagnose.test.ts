@@ -572,6 +572,18 @@ describe('diagnoses', () => {
     expect(codesOf(unsaid)).not.toContain('no-endpoints');
   });
 
+  it('say that a refusal was not these rules, where none of them refuses', async () => {
+    const one = await caseOf(NO_ENDPOINTS, to('none', 'rejected'));
+    const without = (set: Case['rules'][number]): Case['rules'][number] =>
+      set.kind === 'iptables'
+        ? { ...set, tables: new Map([...set.tables].filter(([name]) => name === 'nat')) }
+        : set;
+    const remark = /none of the rules known for that moment refuses it/;
+    const remarks = (it: Case): string => explainCase(it, exploreWalk).remarks.join();
+    expect(remarks(one)).not.toMatch(remark);
+    expect(remarks({ ...one, rules: one.rules.map(without) })).toMatch(remark);
+  });
+
   it('take nothing from conntrack where only a capture lost packets', async () => {
     const one = await caseOf(FAULTS, to('rejected'));
     const losing = (source: 'capture' | 'netlink'): Case => ({
