@@ -5,6 +5,7 @@ import { SCTP, TCP, UDP } from '../model/packet.js';
 import type { ServiceEntry } from '../model/services.js';
 import {
   BY_CONNTRACK,
+  BY_PACKETS,
   CLOSED,
   type Connection,
   CT_CLAIM,
@@ -15,6 +16,7 @@ import {
   LONE,
   NEVER,
   ORIGINAL,
+  PK_CLAIM,
   SAW_ANSWER,
   SAW_FIN_ORIGINAL,
   SAW_FIN_REPLY,
@@ -92,15 +94,35 @@ export function translatedHere(state: State, c: Connection): void {
 export function explainLate(state: State): void {
   const { words } = state.table;
   state.table.each((c) => {
-    if (c.kind !== SERVICE || !isUnexplained(c)) return;
+    if (c.kind !== SERVICE) return;
+    const isUnknown = isUnexplained(c);
+    if (!isUnknown && (c.byRules === undefined || leadsWhereItWent(state, c, c.byRules))) return;
     const at = state.table.at(c) + ORIGINAL;
     const { byRules } = state.vantageOf(c);
     const found = byRules.find(words, at + T_DST, words[at + T_DPORT] ?? 0, c.protocol);
     if (found === undefined) return;
-    c.byRules = asForClient(state, c, found);
-    c.byAddress = undefined;
+    if (!isUnknown) {
+      // A dump is taken some time after the rules were written: the first that shows its way explains it.
+      if (!leadsWhereItWent(state, c, found)) return;
+      c.byRules = found;
+    } else {
+      c.byRules = asForClient(state, c, found);
+      c.byAddress = undefined;
+    }
     say(state, c);
   });
+}
+
+/** Whether an entry has a way to the endpoint that the connection was sent to; true where that is not known. */
+function leadsWhereItWent(state: State, c: Connection, entry: ServiceEntry): boolean {
+  const claim =
+    (c.bits & CT_CLAIM) !== 0 ? BY_CONNTRACK : (c.bits & PK_CLAIM) !== 0 ? BY_PACKETS : -1;
+  if (claim < 0) return true;
+  const w = state.table.words;
+  const at = state.table.at(c) + claim;
+  const ip = formatAddress(w, at + T_DST, c.family);
+  const port = w[at + T_DPORT] ?? 0;
+  return entry.routes.some((route) => route.port === port && route.ip === ip);
 }
 
 /** Whether no rules and no Service are known that have the address. */

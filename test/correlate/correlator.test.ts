@@ -937,6 +937,20 @@ describe('a SYN sent again whose second entry is told before the packet is read'
   });
 });
 
+describe('a connection to an endpoint that the rules of its time do not have', () => {
+  it('is explained by the first dump after it that does, not by the last', () => {
+    const b = bench()
+      .services([serviceEntry('web', VIP, [POD_A])])
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 5 })
+      .packet({ at: 20_000, from: CLIENT, to: POD_B, seq: 5 })
+      .services([serviceEntry('web', VIP, [POD_A])], 1_000_000)
+      .services([serviceEntry('web', VIP, [POD_A, POD_B])], 2_000_000)
+      .services([serviceEntry('web', VIP, [POD_A, POD_B, '10.0.0.13:8080'])], 3_000_000)
+      .finish();
+    expect(b.closed[0]?.rules?.probability).toBe(0.5);
+  });
+});
+
 describe('an undated listing of a UDP flow', () => {
   it('says nothing of a flow that began before the Pod that it names', () => {
     const udp = serviceEntry('dns', VIP, [POD_A], { protocol: UDP });
