@@ -12,7 +12,6 @@ import type { LiveRequest } from './commands.js';
 import type { Io } from './io.js';
 import { LiveRecording } from './live-recording.js';
 import { liveSources } from './live-sources.js';
-import { rehearse } from './rehearse.js';
 import { Quota, RunEnd } from './run-end.js';
 import { Shown } from './shown.js';
 import type { Witness } from './witness.js';
@@ -98,7 +97,6 @@ export async function watch(request: LiveRequest, io: Io, witness?: Witness): Pr
     const seen = witness === undefined ? events : events.map((one) => one.pipe(tap(witness.take)));
     running.push(feed(machine, seen, say, (error) => end.fail(error)));
   };
-  const stopRehearsal = rehearse(request.output.format);
   try {
     start(
       noted(watchAddresses()),
@@ -113,7 +111,7 @@ export async function watch(request: LiveRequest, io: Io, witness?: Witness): Pr
     if (!io.signal.aborted) {
       recording?.concluded();
       start(from(survey.conclude()));
-      start(noted(sources.traffic).pipe(tap(stopRehearsal)), noted(ticks()));
+      start(noted(sources.traffic), noted(ticks()));
       await Promise.race([traffic.promise, end.promise, elapse(OPEN_MS)]);
       io.stderr.write(`watching (${sources.description}); Ctrl-C ends\n`);
       if (request.durationNs === undefined) await end.promise;
@@ -128,7 +126,6 @@ export async function watch(request: LiveRequest, io: Io, witness?: Witness): Pr
     }
   } finally {
     witness?.end();
-    stopRehearsal();
     for (const subscription of running) subscription.unsubscribe();
   }
   const last = machine.finish();
