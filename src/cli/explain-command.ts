@@ -1,7 +1,7 @@
 import type { Command } from '@commander-js/extra-typings';
-import { BACKENDS, CONNTRACK, RULES } from './commands.js';
 import { EXPLAIN_FORMATS, explainRequest } from './explain-request.js';
 import type { Io } from './io.js';
+import { collect, withLiveSources } from './source-options.js';
 
 const HELP = `
 SELECTOR is a connection's id (as ndjson tells it) or its client, as
@@ -32,45 +32,35 @@ export function addExplain(
   io: Io,
   ran: (code: number, verbose: boolean) => void,
 ): void {
-  program
-    .command('explain')
-    .description('debug one connection: why it went there, and what went wrong')
-    .usage('[options] [SELECTOR] [INPUT...]')
-    .argument('[word...]', "which connection, then recordings as in 'replay'")
-    .helpOption('-h, --help', 'print this help')
-    .optionsGroup('Which connection:')
-    .option('--from <client>', 'its client: an address, IP:PORT, or NAMESPACE/POD')
-    .option('--to <service>', 'where it went: NAMESPACE/SERVICE, or IP:PORT')
-    .option('--nth <n>', 'the n-th of several that match')
-    .option('--next', 'the next that comes, even where a live run could be asked')
-    .option('--duration <time>', 'wait no longer than 30s, 2m, 1h30m ...')
-    .optionsGroup('One that could happen:')
-    .option('--what-if <packet>', 'PROTOCOL SRC[:PORT] DST:PORT: where would it go?')
-    .option('--in <interface>', 'it comes in by this interface')
-    .option('--from-node', 'a process of the node sends it')
-    .option('--why-not <ns/pod>', 'why does this Pod get nothing of the Service (--to)?')
-    .optionsGroup('Output:')
-    .option('-o, --output <format>', `${EXPLAIN_FORMATS.join(', ')} (default: text)`)
-    .option('-w, --write <file>', 'into this file; its ending may tell the format')
-    .option('--no-color', 'no colours (also: the variable NO_COLOR)')
-    .option('-v, --verbose', 'every rule that was passed over; more on stderr')
-    .optionsGroup('What to read:')
-    .option('--node <name>', 'the node that the recording is from', collect)
-    .option('--tz <zone>', 'time zone of times that name none (default: UTC)')
-    .option('--udp-idle <time>', 'end an unanswered UDP flow after this silence (default: 30s)')
-    .optionsGroup('What to watch, without INPUT:')
-    .option('--backend <backend>', `how packets are captured: ${BACKENDS.join(', ')}`)
-    .option('--conntrack <source>', `how conntrack is read: ${CONNTRACK.join(', ')}`)
-    .option('--rules <source>', `whose rules are read: ${RULES.join(', ')}`)
-    .option('--kubeconfig <file>', 'cluster to ask (default: as kubectl, else in-cluster)')
-    .option('--context <name>', 'context of the kubeconfig')
-    .option(
-      '--objects <path>',
-      "Kubernetes objects from kubectl's JSON files in place of a cluster",
-      collect,
-    )
-    .option('--no-cluster', 'ask no cluster: addresses instead of Pod names')
-    .option('--node-name <name>', "this node's name in the cluster (default: $NODE_NAME)")
+  withLiveSources(
+    program
+      .command('explain')
+      .description('debug one connection: why it went there, and what went wrong')
+      .usage('[options] [SELECTOR] [INPUT...]')
+      .argument('[word...]', "which connection, then recordings as in 'replay'")
+      .helpOption('-h, --help', 'print this help')
+      .optionsGroup('Which connection:')
+      .option('--from <client>', 'its client: an address, IP:PORT, or NAMESPACE/POD')
+      .option('--to <service>', 'where it went: NAMESPACE/SERVICE, or IP:PORT')
+      .option('--nth <n>', 'the n-th of several that match')
+      .option('--next', 'the next that comes, even where a live run could be asked')
+      .option('--duration <time>', 'wait no longer than 30s, 2m, 1h30m ...')
+      .optionsGroup('One that could happen:')
+      .option('--what-if <packet>', 'PROTOCOL SRC[:PORT] DST:PORT: where would it go?')
+      .option('--in <interface>', 'it comes in by this interface')
+      .option('--from-node', 'a process of the node sends it')
+      .option('--why-not <ns/pod>', 'why does this Pod get nothing of the Service (--to)?')
+      .optionsGroup('Output:')
+      .option('-o, --output <format>', `${EXPLAIN_FORMATS.join(', ')} (default: text)`)
+      .option('-w, --write <file>', 'into this file; its ending may tell the format')
+      .option('--no-color', 'no colours (also: the variable NO_COLOR)')
+      .option('-v, --verbose', 'every rule that was passed over; more on stderr')
+      .optionsGroup('What to read:')
+      .option('--node <name>', 'the node that the recording is from', collect)
+      .option('--tz <zone>', 'time zone of times that name none (default: UTC)')
+      .option('--udp-idle <time>', 'end an unanswered UDP flow after this silence (default: 30s)')
+      .optionsGroup('What to watch, without INPUT:'),
+  )
     .addHelpText('after', HELP)
     .action(async (words, flags) => {
       ran(0, flags.verbose ?? false);
@@ -78,8 +68,4 @@ export function addExplain(
       const { run } = await import('./explain.js');
       ran(await run(request, io), request.verbose);
     });
-}
-
-function collect(value: string, before: string[] | undefined): string[] {
-  return [...(before ?? []), value];
 }

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from '@commander-js/extra-typings';
-import { BACKENDS, CONNTRACK, type Commands, RULES } from './commands.js';
+import type { Commands } from './commands.js';
 import { addDoctor } from './doctor-command.js';
 import { EXIT, explainError } from './exit.js';
 import { addExplain } from './explain-command.js';
@@ -10,6 +10,7 @@ import { paceRequest } from './pace-request.js';
 import { addRecord, withRecordOptions } from './record-command.js';
 import { recordRequest } from './record-request.js';
 import { addRules } from './rules-command.js';
+import { collect, withLiveSources } from './source-options.js';
 import { version } from './version.js';
 
 /** Help is made for reading: no wider than this however wide the terminal. */
@@ -61,23 +62,13 @@ function buildProgram(io: Io, commands: Commands, run: Run) {
 
   withOutputOptions(
     withRecordOptions(
-      program
-        .command('live')
-        .description("stream attributions of this node's connections until interrupted")
-        .helpOption('-h, --help', 'print this help')
-        .optionsGroup('What to watch:')
-        .option('--backend <backend>', `how packets are captured: ${BACKENDS.join(', ')}`)
-        .option('--conntrack <source>', `how conntrack is read: ${CONNTRACK.join(', ')}`)
-        .option('--rules <source>', `whose rules are read: ${RULES.join(', ')}`)
-        .option('--kubeconfig <file>', 'cluster to ask (default: as kubectl, else in-cluster)')
-        .option('--context <name>', 'context of the kubeconfig')
-        .option(
-          '--objects <path>',
-          "Kubernetes objects from kubectl's JSON files in place of a cluster",
-          collect,
-        )
-        .option('--no-cluster', 'ask no cluster: addresses instead of Pod names')
-        .option('--node-name <name>', "this node's name in the cluster (default: $NODE_NAME)")
+      withLiveSources(
+        program
+          .command('live')
+          .description("stream attributions of this node's connections until interrupted")
+          .helpOption('-h, --help', 'print this help')
+          .optionsGroup('What to watch:'),
+      )
         .option('--duration <time>', 'end after 30s, 2m, 1h30m ...')
         .option('--count <n>', 'end after this many connections')
         .option('--udp-idle <time>', 'end an unanswered UDP flow after this silence (default: 30s)')
@@ -187,10 +178,6 @@ function withOutputOptions<Args extends unknown[], Opts extends Record<string, u
       'established, refused, reset, unanswered, rejected, open',
       collect,
     );
-}
-
-function collect(value: string, before: string[] | undefined): string[] {
-  return [...(before ?? []), value];
 }
 
 async function failed(

@@ -1,9 +1,9 @@
 import type { Command } from '@commander-js/extra-typings';
 import { UsageError } from '../model/problem.js';
-import { BACKENDS, CONNTRACK, RULES } from './commands.js';
 import type { Io } from './io.js';
 import { liveRequest } from './options.js';
 import { recordRequest } from './record-request.js';
+import { withLiveSources } from './source-options.js';
 
 const HELP = `
 The file is a pcapng: Wireshark, tshark and tcpdump read its packets, names and
@@ -27,23 +27,13 @@ export function addRecord(
   ran: (code: number, verbose: boolean) => void,
 ): void {
   withRecordOptions(
-    program
-      .command('record')
-      .description('record this node into one file, for a replay elsewhere')
-      .helpOption('-h, --help', 'print this help')
-      .optionsGroup('What to watch:')
-      .option('--backend <backend>', `how packets are captured: ${BACKENDS.join(', ')}`)
-      .option('--conntrack <source>', `how conntrack is read: ${CONNTRACK.join(', ')}`)
-      .option('--rules <source>', `whose rules are read: ${RULES.join(', ')}`)
-      .option('--kubeconfig <file>', 'cluster to ask (default: as kubectl, else in-cluster)')
-      .option('--context <name>', 'context of the kubeconfig')
-      .option(
-        '--objects <path>',
-        "Kubernetes objects from kubectl's JSON files in place of a cluster",
-        collect,
-      )
-      .option('--no-cluster', 'ask no cluster: addresses instead of Pod names')
-      .option('--node-name <name>', "this node's name in the cluster (default: $NODE_NAME)")
+    withLiveSources(
+      program
+        .command('record')
+        .description('record this node into one file, for a replay elsewhere')
+        .helpOption('-h, --help', 'print this help')
+        .optionsGroup('What to watch:'),
+    )
       .option('--duration <time>', 'end after 30s, 2m, 1h30m ...')
       .option('--count <n>', 'end after this many connections')
       .option('--udp-idle <time>', 'end an unanswered UDP flow after this silence (default: 30s)')
@@ -76,8 +66,4 @@ export function withRecordOptions<Args extends unknown[], Opts extends Record<st
     .option('--max-size <size>', 'begin another file at 100M, 2G ...')
     .option('--max-time <time>', 'begin another file after 10m, 1h ...')
     .option('--max-files <n>', 'keep so many files, the last ones');
-}
-
-function collect(value: string, before: string[] | undefined): string[] {
-  return [...(before ?? []), value];
 }

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import type { Command } from '@commander-js/extra-typings';
-import { RULES } from './commands.js';
 import type { Io } from './io.js';
 import { rulesRequest } from './rules-request.js';
+import { collect, withNameSources } from './source-options.js';
 
 const HELP = `
 Without INPUT the rules of this node are read (root), else those in recordings:
@@ -29,40 +29,28 @@ export function addRules(
   io: Io,
   ran: (code: number, verbose: boolean) => void,
 ): void {
-  const collect = (value: string, before: string[] | undefined): string[] => [
-    ...(before ?? []),
-    value,
-  ];
-  program
-    .command('rules')
-    .description('show Services with their chains, endpoints and counters')
-    .usage('[options] [NAMESPACE/SERVICE] [INPUT...]')
-    .argument('[input...]', 'a Service, then files and folders; without: this node')
-    .helpOption('-h, --help', 'print this help')
-    .optionsGroup('What to show:')
-    .option('--watch [interval]', 'which counters move, looked at every 2s')
-    .option('--audit', 'are endpoints chosen as the rules say? (chi-squared test)')
-    .option('--drift', 'in what do rules and cluster differ?')
-    .option('--service <ns/name>', 'only this Service, also where a file is called so')
-    .option('-n, --namespace <ns>', 'only Services of this namespace', collect)
-    .option('--exact', 'shares without rounding, as parts of a power of 2')
-    .option(
-      '--over <what>',
-      'audit counters or connections (default: connections where there are some)',
-    )
-    .option('--duration <time>', 'how long to watch, or to count for --audit')
-    .option('--settle <time>', 'how long rules may lag behind the cluster', '5s')
-    .optionsGroup('What to read:')
-    .option('--rules <source>', `whose rules are read: ${RULES.join(', ')}`)
-    .option('--kubeconfig <file>', 'cluster to ask (default: as kubectl, else in-cluster)')
-    .option('--context <name>', 'context of the kubeconfig')
-    .option(
-      '--objects <path>',
-      "Kubernetes objects from kubectl's JSON files in place of a cluster",
-      collect,
-    )
-    .option('--no-cluster', 'ask no cluster: addresses instead of Pod names')
-    .option('--node-name <name>', "this node's name in the cluster (default: $NODE_NAME)")
+  withNameSources(
+    program
+      .command('rules')
+      .description('show Services with their chains, endpoints and counters')
+      .usage('[options] [NAMESPACE/SERVICE] [INPUT...]')
+      .argument('[input...]', 'a Service, then files and folders; without: this node')
+      .helpOption('-h, --help', 'print this help')
+      .optionsGroup('What to show:')
+      .option('--watch [interval]', 'which counters move, looked at every 2s')
+      .option('--audit', 'are endpoints chosen as the rules say? (chi-squared test)')
+      .option('--drift', 'in what do rules and cluster differ?')
+      .option('--service <ns/name>', 'only this Service, also where a file is called so')
+      .option('-n, --namespace <ns>', 'only Services of this namespace', collect)
+      .option('--exact', 'shares without rounding, as parts of a power of 2')
+      .option(
+        '--over <what>',
+        'audit counters or connections (default: connections where there are some)',
+      )
+      .option('--duration <time>', 'how long to watch, or to count for --audit')
+      .option('--settle <time>', 'how long rules may lag behind the cluster', '5s')
+      .optionsGroup('What to read:'),
+  )
     .option('--node <name>', 'the node that a recording is from')
     .option('--tz <zone>', 'time zone of times that name none (default: UTC)')
     .optionsGroup('Output:')
