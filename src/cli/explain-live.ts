@@ -20,6 +20,7 @@ import { liveSources } from './live-sources.js';
 import { askLive } from './memory-client.js';
 import { type LoadedNode, NodeNow } from './node-now.js';
 import { readNode } from './node-readings.js';
+import { rememberedCase } from './remembered-case.js';
 import { TableReadings } from './table-readings.js';
 import type { Witness, WitnessSetting } from './witness.js';
 
@@ -135,22 +136,10 @@ class Wait implements Witness {
   async result(): Promise<Case | undefined> {
     const { memory, match, reading } = this;
     if (memory === undefined || match === undefined || reading === undefined) return undefined;
-    const [{ readings, recentCapacity, versions }] = await Promise.all([
-      reading,
-      this.table.read(),
-    ]);
-    const { attribution } = match;
-    const choice = memory.ask({ id: attribution.connection, text: attribution.connection });
-    return memory.gather(match).result({
-      notices: choice.noticesFor(attribution.connection),
-      losses: choice.losses,
-      earlier: memory.earlier.before(attribution),
-      node: { ...nodeFacts(readings), ...(this.node !== undefined && { name: this.node }) },
-      ...(readings.routes !== undefined && { routes: readings.routes }),
-      ...(recentCapacity !== undefined && { recentCapacity }),
-      ...(versions !== undefined && { versions }),
-      ...this.table.around(attribution.time, attribution.endTime),
-    });
+    const [read] = await Promise.all([reading, this.table.read()]);
+    const { connection } = match.attribution;
+    const choice = memory.ask({ id: connection, text: connection });
+    return rememberedCase(memory, match, choice, { read, table: this.table, node: this.node });
   }
 
   private consider(match: Match): void {

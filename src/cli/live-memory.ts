@@ -5,7 +5,6 @@ import type { OutputEvent } from '../model/attribution.js';
 import type { InputEvent } from '../model/event.js';
 import { fromJson, toJson, toWire } from '../pipeline/case-wire.js';
 import { EvidenceMemory } from '../pipeline/evidence-memory.js';
-import { nodeFacts } from '../pipeline/node-facts.js';
 import type { Selector } from '../pipeline/selector.js';
 import type { Io } from './io.js';
 import {
@@ -16,6 +15,7 @@ import {
 } from './memory-protocol.js';
 import { codeOf, folderForSocket, removeStale, socketName } from './memory-socket.js';
 import { readNode } from './node-readings.js';
+import { rememberedCase } from './remembered-case.js';
 import { TableReadings } from './table-readings.js';
 import type { Witness, WitnessSetting } from './witness.js';
 
@@ -139,22 +139,9 @@ export class LiveMemory implements Witness {
     const { seen, matched, inOrder, nearest, direct, chosen } = choice;
     const told = { seen, matched, inOrder, nearest, direct };
     if (chosen === undefined) return { protocol: PROTOCOL, told, remember };
-    const [{ readings, recentCapacity, versions }] = await Promise.all([
-      readNode(this.ended.signal),
-      table?.read(),
-    ]);
-    const { attribution } = chosen;
-    const found = memory.gather(chosen).result({
-      notices: choice.noticesFor(attribution.connection),
-      losses: choice.losses,
-      earlier: memory.earlier.before(attribution),
-      node: { ...nodeFacts(readings), ...(this.node !== undefined && { name: this.node }) },
-      ...(readings.routes !== undefined && { routes: readings.routes }),
-      ...(recentCapacity !== undefined && { recentCapacity }),
-      ...(versions !== undefined && { versions }),
-      ...table?.around(attribution.time, attribution.endTime),
-    });
-    return { protocol: PROTOCOL, case: toWire(found, readings), told, remember };
+    const [read] = await Promise.all([readNode(this.ended.signal), table?.read()]);
+    const found = rememberedCase(memory, chosen, choice, { read, table, node: this.node });
+    return { protocol: PROTOCOL, case: toWire(found, read.readings), told, remember };
   }
 }
 
