@@ -288,31 +288,34 @@ export class Recorder {
     if (bytes.length > 0) this.options.target.write(bytes);
   }
 
-  /** The number of a frame's interface in the file, declared when it is first seen. */
+  /**
+   * The number of a frame's interface in the file, declared when it is first seen; and once more when the Pod
+   * behind it becomes known, as often by a later packet than the first, which may be a neighbour's or a multicast.
+   */
   private interfaceOf(frame: TappedFrame): number {
     const { numbers, section, interfaces } = this.file;
     const key = frame.interface * 65_536 + frame.linkType;
     const known = numbers.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined && !known.mayLeadToPod) return known.number;
     const name = this.options.interfaces.name(frame.interface);
-    const description = this.podBehind(name, frame);
+    const leads = known?.mayLeadToPod ?? (name !== undefined && leadsElsewhere(name));
+    const description = leads ? this.podBehind(frame) : undefined;
+    if (known !== undefined && description === undefined) return known.number;
     const number = section.interface({
       linkType: frame.linkType,
       snapLength: this.options.snaplen ?? 0,
       name: name ?? 'any',
       ...(description !== undefined && { description }),
     });
-    numbers.set(key, number);
+    numbers.set(key, { number, mayLeadToPod: leads && description === undefined });
     interfaces.push({ received: 0 });
     return number;
   }
 
-  /** Who is behind an interface: of a veth whose packet this is, the Pod that sent it or is to get it. */
-  private podBehind(name: string | undefined, frame: TappedFrame): string | undefined {
+  /** Who is behind a veth whose packet this is: the Pod that sent it or is to get it. */
+  private podBehind(frame: TappedFrame): string | undefined {
     const { words, row } = frame;
-    if (name === undefined || row < 0 || words[row + P_CLASS] === CLASS_ICMP_ERROR)
-      return undefined;
-    if (!leadsElsewhere(name)) return undefined;
+    if (row < 0 || words[row + P_CLASS] === CLASS_ICMP_ERROR) return undefined;
     const side = frame.packetType === OUTGOING ? P_DST : P_SRC;
     const address = formatAddress(words, row + side, words[row + P_FAMILY] ?? 4);
     const pod = this.names.of(address, 'pod');
@@ -324,8 +327,8 @@ export class Recorder {
 interface OpenFile {
   readonly section: SectionWriter;
   readonly encoder: RecordEncoder;
-  /** Numbers of interfaces by what they are in the run, and their link type. */
-  readonly numbers: Map<number, number>;
+  /** Interfaces by what they are in the run, and their link type. */
+  readonly numbers: Map<number, { readonly number: number; readonly mayLeadToPod: boolean }>;
   readonly interfaces: { received: number }[];
   states: number;
   bytes: number;

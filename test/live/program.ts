@@ -1,30 +1,23 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { EventLog } from '../support/event-log.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const DIST = join(ROOT, 'dist');
-const BUILD_INFO = join(DIST, '.tsbuildinfo');
 
 /** The program as it is installed, compiled. */
-const MAIN = join(DIST, 'main.js');
+const MAIN = join(ROOT, 'dist/main.js');
 
 /** Compiles what these tests run if it is older than its source. One at a time: test files run side by side. */
 export function buildProgram(): void {
-  if (existsSync(BUILD_INFO) && existsSync(MAIN)) {
-    const built = statSync(BUILD_INFO).mtimeMs;
-    const source = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true });
-    const newer = (name: string): boolean => statSync(name).mtimeMs > built;
-    if (!source.some((it) => it.isFile() && newer(join(it.parentPath, it.name)))) return;
-  }
-  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+  const isBuilt = '[ -e dist/main.js ] && [ -z "$(find src -type f -newer dist/main.js)" ]';
+  // Types are checked elsewhere.
+  const compile = 'exec "$0" node_modules/typescript/bin/tsc -p tsconfig.build.json --noCheck';
   const { status, stdout } = spawnSync(
     'flock',
-    // Types are checked elsewhere.
-    [join(ROOT, 'src'), process.execPath, tsc, '-p', 'tsconfig.build.json', '--noCheck'],
+    [join(ROOT, 'src'), 'sh', '-c', `${isBuilt} || ${compile}`, process.execPath],
     { cwd: ROOT, encoding: 'utf8' },
   );
   if (status !== 0) throw new Error(`the program does not compile: ${stdout}`);

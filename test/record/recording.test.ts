@@ -72,11 +72,22 @@ async function churn(lab: WaysLab, connections: number): Promise<void> {
   });
 }
 
+/** Makes a Pod's interface speak before any connection does, from an address that is no Pod's: by an MLD report. */
+function joinGroup(lab: WaysLab, pod: string): void {
+  const join = `const s = require('node:dgram').createSocket('udp6').bind(0, () => {
+    s.addMembership('ff02::4321', '::%eth0');
+    setTimeout(() => s.close(), 50);
+  });`;
+  const [command = '', ...args] = [...lab.lab.enter(pod), process.execPath, '-e', join];
+  expect(spawnSync(command, args, { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
+}
+
 /** Records `CONNECTIONS` while the Service's endpoints change. */
 async function record(lab: WaysLab): Promise<void> {
   const args = ['live', '-o', 'ndjson', '-w', at('case.pcapng'), '--count', String(CONNECTIONS)];
   const run = onNode(lab, args, at('live.ndjson'));
   await run.watching();
+  joinGroup(lab, 'client');
   const parts = [
     ['web-1', 'web-2'],
     ['web-1', 'web-2', 'web-5'],
