@@ -1,16 +1,16 @@
 import { Command, CommanderError } from '@commander-js/extra-typings';
 import type { Commands } from './commands.js';
-import { addDoctor } from './doctor-command.js';
+import { addDoctor } from './doctor/command.js';
 import { EXIT, explainError } from './exit.js';
-import { addExplain } from './explain-command.js';
+import { addExplain } from './explain/command.js';
 import { DEMO_HELP, LIVE_HELP, PROGRAM_HELP, REPLAY_HELP } from './help.js';
 import type { Io } from './io.js';
+import { collect, withLiveSources } from './live/source-options.js';
 import { demoRequest, liveRequest, replayRequest } from './options.js';
-import { paceRequest } from './pace-request.js';
-import { addRecord, withRecordOptions } from './record-command.js';
-import { recordRequest } from './record-request.js';
-import { addRules } from './rules-command.js';
-import { collect, withLiveSources } from './source-options.js';
+import { addRecord, withRecordOptions } from './record/command.js';
+import { recordRequest } from './record/request.js';
+import { paceRequest } from './replay/pace-request.js';
+import { addRules } from './rules/command.js';
 import { version } from './version.js';
 
 /** Help is made for reading: no wider than this however wide the terminal. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type DoctorRequest, run } from '../../src/cli/doctor.js';
+import { type DoctorRequest, run } from '../../src/cli/doctor/doctor.js';
 import { runCli } from '../../src/cli/program.js';
 import type { NodeFacts } from '../../src/model/doctor.js';
 import type { NodeFactsOptions } from '../../src/sources/node/facts.js';

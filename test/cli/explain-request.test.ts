@@ -3,7 +3,7 @@ import {
   type ExplainFlags,
   type ExplainRequest,
   explainRequest,
-} from '../../src/cli/explain-request.js';
+} from '../../src/cli/explain/request.js';
 import { UsageError } from '../../src/model/problem.js';
 
 const AROUND = { terminal: { stdout: false, stderr: false }, env: {} };

@@ -3,8 +3,8 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { askLive } from '../../src/cli/memory-client.js';
-import { folderForSocket, removeStale, socketName } from '../../src/cli/memory-socket.js';
+import { askLive } from '../../src/cli/live/memory-client.js';
+import { folderForSocket, removeStale, socketName } from '../../src/cli/live/memory-socket.js';
 import { toJson } from '../../src/pipeline/case-wire.js';
 import { fakeIo } from './fake-io.js';
 

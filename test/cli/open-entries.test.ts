@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { OpenEntries } from '../../src/cli/open-entries.js';
+import { OpenEntries } from '../../src/cli/record/open-entries.js';
 import {
   C_BITS,
   C_EVENT,

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { runCli } from '../../src/cli/program.js';
-import { type RulesFlags, rulesRequest } from '../../src/cli/rules-request.js';
+import { type RulesFlags, rulesRequest } from '../../src/cli/rules/request.js';
 import type { Audit } from '../../src/model/rule-view.js';
 import { expectGolden } from '../sinks/golden.js';
 import { fakeCommands, fakeIo } from './fake-io.js';

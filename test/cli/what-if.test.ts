@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { ExplainFlags } from '../../src/cli/explain-request.js';
-import { explainRequest } from '../../src/cli/explain-request.js';
-import { whatIf, whyNot } from '../../src/cli/what-if.js';
+import type { ExplainFlags } from '../../src/cli/explain/request.js';
+import { explainRequest } from '../../src/cli/explain/request.js';
+import { whatIf, whyNot } from '../../src/cli/explain/what-if.js';
 import { UsageError } from '../../src/model/problem.js';
 import { fakeIo } from './fake-io.js';
 

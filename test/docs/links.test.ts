@@ -56,8 +56,8 @@ describe.each(DOCUMENTS)('%s', (path) => {
   });
 
   it('names only commands, scripts and files that exist', () => {
-    const program = readdirSync(join(ROOT, 'src/cli'))
-      .filter((name) => /^program\.ts$|-command\.ts$/.test(name))
+    const program = readdirSync(join(ROOT, 'src/cli'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => /^program\.ts$|\/command\.ts$/.test(name))
       .map((name) => read(`src/cli/${name}`))
       .join('\n');
     const commands = [...program.matchAll(/\.command\('([a-z]+)'\)/g)].map((m) => m[1]);

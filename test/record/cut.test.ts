@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Io } from '../../src/cli/io.js';
 import { commands } from '../../src/cli/load.js';
 import { runCli } from '../../src/cli/program.js';
-import { Recorder } from '../../src/cli/recorder.js';
+import { Recorder } from '../../src/cli/record/recorder.js';
 import { Correlator } from '../../src/correlate/correlator.js';
 import type { InputEvent } from '../../src/model/event.js';
 import { Interfaces } from '../../src/model/interfaces.js';

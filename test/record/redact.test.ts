@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { commands } from '../../src/cli/load.js';
 import { runCli } from '../../src/cli/program.js';
-import { RedactedRecorder } from '../../src/cli/redacted-recorder.js';
+import { RedactedRecorder } from '../../src/cli/record/redacted-recorder.js';
 import { Correlator } from '../../src/correlate/correlator.js';
 import { Pseudonyms } from '../../src/decode/record/redact-pseudonyms.js';
 import { canonicalAddress, parseAddress } from '../../src/model/address.js';

@@ -1,0 +1,124 @@
+import { Writable } from 'node:stream';
+import type { OutputEvent } from '../../model/attribution.js';
+import type { InputEvent } from '../../model/event.js';
+import { Interfaces } from '../../model/interfaces.js';
+import { describeWhere, type Problem, UsageError } from '../../model/problem.js';
+import { UTC } from '../../model/time.js';
+import { openedEvents } from '../../pipeline/opened-events.js';
+import { RuleCounters } from '../../pipeline/rule-counters.js';
+import { escapeText } from '../../sinks/escape.js';
+import { openInputs, type Skipped } from '../../sources/files/open.js';
+import type { ReplayRequest } from '../commands.js';
+import type { Io } from '../io.js';
+import { Progress } from '../progress.js';
+import { Shown } from '../shown.js';
+import { Annotation } from './annotation.js';
+import { finish, machineFor } from './machine.js';
+import { Pace } from './pace.js';
+
+/** `whichpod replay`: from recordings into the machine, ordered by time, until they end. */
+export async function run(request: ReplayRequest, io: Io): Promise<number> {
+  const interfaces = new Interfaces();
+  const progress = new Progress(io);
+  const inputs = await openInputs(request.inputs, {
+    interfaces,
+    offsetAt: request.offsetAt ?? UTC,
+    stdin: io.stdin,
+    ...(request.nodeName !== undefined && { node: request.nodeName }),
+    onProblem: (file, problem) => {
+      progress.end();
+      io.stderr.write(`${escapeText(describe(file, problem))}\n`);
+    },
+    onProgress: (done, total) => progress.show(done, total),
+    ...(request.follows === true && { following: io.signal }),
+  });
+  io.stderr.write(skippedLines(inputs.skipped));
+  if (!inputs.hasEvidence) {
+    throw new UsageError(
+      'no capture and no conntrack among the inputs, so there is nothing to attribute; add a pcap, or what conntrack -L or -E printed',
+    );
+  }
+  const annotation =
+    request.annotated === undefined ? undefined : Annotation.into(request.annotated, inputs, io);
+  const machine = machineFor(inputs, interfaces, {
+    saysDirect: request.output.direct,
+    describes: request.output.format !== 'summary' || annotation !== undefined,
+    udpIdleNs: request.udpIdleNs,
+  });
+  // A capture goes to standard output alone.
+  const stdout = request.annotated === '-' ? nowhere() : io.stdout;
+  const shown = new Shown(request.output, { ...io, stdin: io.stdin, stdout }, 'wait');
+  const counters = new RuleCounters(inputs.countedRules);
+  const show = (events: readonly OutputEvent[]): void => {
+    counters.tell(events);
+    annotation?.hear(events);
+    shown.show(events);
+  };
+  const { before, after } = openedEvents(inputs, interfaces);
+  const push = (event: InputEvent): void => {
+    annotation?.learn(event);
+    machine.push(event);
+  };
+  for (const event of before) push(event);
+  show(machine.take());
+  const pace =
+    request.speed === undefined ? undefined : new Pace(request.speed, () => io.now(), io.signal);
+  for await (const batch of after) {
+    for (const event of batch) {
+      if (pace !== undefined) {
+        // What is known is said before time passes.
+        show(machine.take());
+        await pace.until(event);
+      }
+      push(event);
+    }
+    progress.packets = inputs.counts.packets;
+    const events = machine.take();
+    if (events.length > 0) {
+      // Rows and the bar may share a terminal.
+      progress.end();
+      show(events);
+    }
+    const full = shown.sink.ready();
+    if (full !== undefined) await full;
+    const unheard = shown.sink.closed.aborted && annotation === undefined;
+    if (io.signal.aborted || unheard) break;
+  }
+  progress.end();
+  const last = finish(machine, inputs);
+  counters.tell(last);
+  annotation?.hear(last);
+  // The summary stays the last word.
+  shown.show([...last.slice(0, -1), ...counters.statements(), ...last.slice(-1)]);
+  const code = await shown.end();
+  await annotation?.write(inputs);
+  return code;
+}
+
+function nowhere(): Writable {
+  return new Writable({ write: (_chunk, _encoding, done) => done() });
+}
+
+/** What is wrong with a file, in one line. */
+export function describe(file: string, problem: Problem): string {
+  const where = describeWhere(problem.where);
+  const lost = problem.lost === undefined ? '' : ` [${problem.lost} lost]`;
+  return `${file}: ${problem.message}${where === '' ? '' : ` (${where})`}${lost}; ${problem.advice}`;
+}
+
+/** Files of a folder that say nothing are named in one line; those that the user named get a line each. */
+export function skippedLines(skipped: readonly Skipped[]): string {
+  const lines = skipped
+    .filter(({ named, kind }) => named || kind === 'unsupported' || kind === 'no-time')
+    .map(({ file, reason }) => `${file}: ${reason}\n`);
+  const rest = skipped.filter(
+    ({ named, kind }) => !named && (kind === 'unknown' || kind === 'empty'),
+  );
+  for (const kind of ['unknown', 'empty'] as const) {
+    const names = rest.filter((it) => it.kind === kind).map(({ file }) => file);
+    if (names.length === 0) continue;
+    const what = kind === 'unknown' ? 'not recognised as evidence, skipped' : 'empty';
+    lines.push(`${what}: ${names.join(', ')}\n`);
+  }
+  return lines.map((line) => `${escapeText(line.trimEnd())}\n`).join('');
+}
