@@ -10,9 +10,14 @@ const FIRST_ITEMS = 1_024;
 export class Agenda {
   private readonly queues: Queue[] = Array.from({ length: QUEUES }, () => new Queue());
   private readonly heap = new Heap();
+  /** Of each queue and, behind them, of the heap: the moment of its first item, or Infinity. */
+  private readonly firsts = new Float64Array(QUEUES + 1).fill(Number.POSITIVE_INFINITY);
+  /** Of each queue: the moment of its last item; -Infinity while it is empty, so that anything fits. */
+  private readonly lasts = new Float64Array(QUEUES).fill(Number.NEGATIVE_INFINITY);
   private inserted = 0;
-  /** The earliest moment of all, or Infinity. */
+  /** The earliest moment of all, or Infinity, and who has it. */
   private earliest = Number.POSITIVE_INFINITY;
+  private holder = QUEUES;
 
   get size(): number {
     let sum = this.heap.size;
@@ -21,20 +26,31 @@ export class Agenda {
   }
 
   add(time: number, item: number): void {
-    const order = this.inserted++;
-    if (time < this.earliest) this.earliest = time;
+    const { lasts } = this;
     // Behind the latest that is not later: so queues keep to one span each.
-    let best: Queue | undefined;
+    let best = QUEUES;
     let bestLast = Number.NEGATIVE_INFINITY;
     for (let i = 0; i < QUEUES; i++) {
-      const queue = this.queues[i];
-      if (queue === undefined || queue.last > time) continue;
-      if (best !== undefined && queue.last <= bestLast) continue;
-      best = queue;
-      bestLast = queue.last;
+      const last = lasts[i] ?? 0;
+      if (last > time || (best !== QUEUES && last <= bestLast)) continue;
+      best = i;
+      bestLast = last;
     }
-    if (best === undefined) this.heap.add(time, order, item);
-    else best.add(time, order, item);
+    const order = this.inserted++;
+    const queue = this.queues[best];
+    if (queue === undefined) {
+      this.heap.add(time, order, item);
+      this.firsts[QUEUES] = this.heap.firstTime;
+    } else {
+      queue.add(time, order, item);
+      lasts[best] = time;
+      if (queue.size === 1) this.firsts[best] = time;
+    }
+    // Of equal moments the one that was there goes first.
+    if (time < this.earliest) {
+      this.earliest = time;
+      this.holder = best;
+    }
   }
 
   /** The earliest moment, or Infinity. */
@@ -44,21 +60,33 @@ export class Agenda {
 
   /** Removes and returns the item of the earliest moment; -1 if there is none. */
   take(): number {
-    let from: Queue | Heap = this.heap;
-    for (let i = 0; i < QUEUES; i++) {
-      const queue = this.queues[i];
-      if (queue === undefined || queue.firstTime > from.firstTime) continue;
-      if (queue.firstTime === from.firstTime && queue.firstOrder > from.firstOrder) continue;
-      from = queue;
+    const { holder, firsts } = this;
+    const queue = this.queues[holder];
+    let item: number;
+    if (queue === undefined) {
+      item = this.heap.take();
+      firsts[QUEUES] = this.heap.firstTime;
+    } else {
+      item = queue.take();
+      firsts[holder] = queue.firstTime;
+      if (queue.size === 0) this.lasts[holder] = Number.NEGATIVE_INFINITY;
     }
-    const item = from.take();
-    let earliest = this.heap.firstTime;
-    for (let i = 0; i < QUEUES; i++) {
-      const first = this.queues[i]?.firstTime ?? Number.POSITIVE_INFINITY;
-      if (first < earliest) earliest = first;
+    let earliest = Number.POSITIVE_INFINITY;
+    let first = QUEUES;
+    for (let i = 0; i <= QUEUES; i++) {
+      const time = firsts[i] ?? 0;
+      if (time > earliest || time === Number.POSITIVE_INFINITY) continue;
+      if (time === earliest && this.orderOf(i) > this.orderOf(first)) continue;
+      earliest = time;
+      first = i;
     }
     this.earliest = earliest;
+    this.holder = first;
     return item;
+  }
+
+  private orderOf(holder: number): number {
+    return (this.queues[holder] ?? this.heap).firstOrder;
   }
 }
 
@@ -69,8 +97,6 @@ class Queue {
   private items = new Int32Array(FIRST_ITEMS);
   private head = 0;
   size = 0;
-  /** Moment of the last; -Infinity while it is empty, so that anything fits. */
-  last = Number.NEGATIVE_INFINITY;
   firstTime = Number.POSITIVE_INFINITY;
   firstOrder = Number.POSITIVE_INFINITY;
 
@@ -80,7 +106,6 @@ class Queue {
     this.times[at] = time;
     this.orders[at] = order;
     this.items[at] = item;
-    this.last = time;
     if (this.size++ === 0) {
       this.firstTime = time;
       this.firstOrder = order;
@@ -93,7 +118,6 @@ class Queue {
     this.head = (this.head + 1) & (this.times.length - 1);
     if (--this.size === 0) {
       if (this.times.length > FIRST_ITEMS) this.shrink();
-      this.last = Number.NEGATIVE_INFINITY;
       this.firstTime = Number.POSITIVE_INFINITY;
       this.firstOrder = Number.POSITIVE_INFINITY;
     } else {

@@ -132,6 +132,16 @@ export class ConnectionTable {
     return this.flows.head(this.numbers.words, words, src, dst, sport, dport, protocol);
   }
 
+  /** The connection of a node, if no other has its pair of endpoints: so it is with nearly all. */
+  only(head: number): Connection | undefined {
+    return this.flows.next(head) === NO_NODE ? this.list[slotOf(head)] : undefined;
+  }
+
+  /** Whether a packet from this address and port goes in the direction of a node's tuple, whose pair it has. */
+  isSent(node: number, words: Uint32Array, src: number, sport: number): boolean {
+    return isSentBy(this.numbers.words, node, words, src, sport);
+  }
+
   /** From a node on: the newest connection whose client sent from this address and port, as it sent it. */
   original(head: number, words: Uint32Array, src: number, sport: number): Connection | undefined {
     const own = this.numbers.words;

@@ -197,11 +197,11 @@ export class Connection {
     this.saidOutcome = 'open';
     const { words, moments } = this.numbers;
     const w = this.slot * CONNECTION_WORDS;
-    for (let i = 0; i < CONNECTION_WORDS; i++) words[w + i] = 0;
+    words.fill(0, w, w + CONNECTION_WORDS);
     words[w + W_PROTOCOL] = protocol;
     words[w + W_RESOLUTION] = 1;
     const m = this.slot * CONNECTION_MOMENTS;
-    for (let i = 0; i < CONNECTION_MOMENTS; i++) moments[m + i] = NEVER;
+    moments.fill(NEVER, m, m + CONNECTION_MOMENTS);
     moments[m + M_CLOSE_AT] = Number.POSITIVE_INFINITY;
     moments[m + M_WAKE_AT] = Number.POSITIVE_INFINITY;
     moments[m + M_NAT] = -1;

@@ -170,8 +170,9 @@ export class Correlator {
     this.packetRows += to - from;
     for (let i = from; i < to; i++) {
       const at = i * PACKET_WORDS;
-      this.advance(state.clock.at(words[at + P_SEC] ?? 0, words[at + P_NSEC] ?? 0));
-      onPacket(state, words, at);
+      const time = state.clock.at(words[at + P_SEC] ?? 0, words[at + P_NSEC] ?? 0);
+      this.advance(time);
+      onPacket(state, words, at, time);
     }
   }
 

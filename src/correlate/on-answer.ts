@@ -51,26 +51,9 @@ export function onAnswer(
 ): void {
   const head = headOf(state, row, at, protocol);
   // Whose number it answers is certain; an entry of which no packet was seen yet may be its tuple's next use.
-  for (const certain of [true, false]) {
-    for (
-      let c = byOriginalReversed(state, head, row, at);
-      c !== undefined;
-      c = state.table.older(c)
-    ) {
-      if (!isAnswered(c, isn, time, certain)) continue;
-      if (!certain) adopt(state, c, isn);
-      answered(state, c, row, at, time, true);
-      return;
-    }
-    for (
-      let c = byTranslatedReversed(state, head, row, at);
-      c !== undefined;
-      c = olderTranslationReversed(state, c, row, at)
-    ) {
-      if (!isAnswered(c, isn, time, certain)) continue;
-      answered(state, c, row, at, time, false);
-      return;
-    }
+  if (head >= 0) {
+    if (answersTuple(state, row, at, time, isn, head, true)) return;
+    if (answersTuple(state, row, at, time, isn, head, false)) return;
   }
   // No tuple fits. The opening packet's copy may be missing on one side: its number tells.
   let looked = 0;
@@ -86,6 +69,38 @@ export function onAnswer(
     return;
   }
   openByAnswer(state, row, at, time, protocol, isn);
+}
+
+/** Gives the answer to the connection of its tuple that it answers; false if there is none. */
+function answersTuple(
+  state: State,
+  row: Uint32Array,
+  at: number,
+  time: number,
+  isn: number,
+  head: number,
+  certain: boolean,
+): boolean {
+  for (
+    let c = byOriginalReversed(state, head, row, at);
+    c !== undefined;
+    c = state.table.older(c)
+  ) {
+    if (!isAnswered(c, isn, time, certain)) continue;
+    if (!certain) adopt(state, c, isn);
+    answered(state, c, row, at, time, true);
+    return true;
+  }
+  for (
+    let c = byTranslatedReversed(state, head, row, at);
+    c !== undefined;
+    c = olderTranslationReversed(state, c, row, at)
+  ) {
+    if (!isAnswered(c, isn, time, certain)) continue;
+    answered(state, c, row, at, time, false);
+    return true;
+  }
+  return false;
 }
 
 /** Whether an answer to `isn` is this connection's: by its number, or, where that is not known, by its time. */

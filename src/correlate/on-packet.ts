@@ -3,9 +3,7 @@ import {
   P_ACK,
   P_CLASS,
   P_FLAGS,
-  P_NSEC,
   P_PROTOCOL,
-  P_SEC,
   SCTP,
   SCTP_ABORT,
   SCTP_INIT,
@@ -35,9 +33,8 @@ import { onOpening } from './on-opening.js';
 import { belonging, belongsTo } from './row-tuples.js';
 import type { State } from './state.js';
 
-/** Takes one packet row. `at` is the offset of its first word. */
-export function onPacket(state: State, row: Uint32Array, at: number): void {
-  const time = state.clock.at(row[at + P_SEC] ?? 0, row[at + P_NSEC] ?? 0);
+/** Takes one packet row. `at` is the offset of its first word, `time` is its moment. */
+export function onPacket(state: State, row: Uint32Array, at: number, time: number): void {
   const protocol = row[at + P_PROTOCOL] ?? 0;
   if (row[at + P_CLASS] === CLASS_ICMP_ERROR) {
     onIcmpError(state, row, at, time, protocol);

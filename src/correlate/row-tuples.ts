@@ -76,6 +76,11 @@ export function belongsTo(
   const { table } = state;
   const head = headOf(state, row, at, protocol);
   if (head < 0) return undefined;
+  const only = table.only(head);
+  if (only !== undefined) {
+    belonging.fromClient = table.isSent(head, row, at + P_SRC, row[at + P_SPORT] ?? 0);
+    return only;
+  }
   let newest = byOriginal(state, head, row, at);
   belonging.fromClient = true;
   for (let c = newest; c !== undefined; c = table.older(c)) if (isOpenBy(c, time)) return c;
