@@ -87,6 +87,8 @@ export class Correlator {
         this.indexRules();
         this.indexCluster(true);
         break;
+      case 'readings':
+        break;
       case 'loss':
         state.loss(event.loss);
         break;

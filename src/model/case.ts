@@ -1,6 +1,7 @@
 import type { Attribution } from './attribution.js';
 import type { EndpointRecord, NodeRecord, PodRecord, ServiceRecord } from './cluster.js';
 import type { Loss, Notice } from './event.js';
+import type { ConntrackTable } from './readings.js';
 import type { RuleSet } from './ruleset.js';
 import type { ServiceEntry } from './services.js';
 import type { Nanos } from './time.js';
@@ -168,18 +169,4 @@ export interface EarlierConnection {
   readonly connection: string;
   readonly time: Nanos;
   readonly backend: End;
-}
-
-/** One reading of what the kernel says of its conntrack table. Counters count since the node started, over all CPUs. */
-export interface ConntrackTable {
-  readonly time?: Nanos;
-  /** net.netfilter.nf_conntrack_count and nf_conntrack_max: entries now, and at most. */
-  readonly count?: number;
-  readonly max?: number;
-  /** `insert_failed` of `conntrack -S` (/proc/net/stat/nf_conntrack): entries that clashed with one made meanwhile; their packets are dropped. */
-  readonly insertFailed?: number;
-  /** `drop`: packets dropped because no entry could be made. */
-  readonly drop?: number;
-  /** `early_drop`: entries not yet assured that were thrown out to make room. */
-  readonly earlyDrop?: number;
 }

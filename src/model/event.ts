@@ -1,6 +1,7 @@
 import type { ClusterChange } from './cluster.js';
 import type { ConntrackRows } from './conntrack.js';
 import type { PacketRows } from './packet.js';
+import type { Readings } from './readings.js';
 import type { RuleSet } from './ruleset.js';
 import type { ServiceEntry } from './services.js';
 import type { Nanos } from './time.js';
@@ -76,6 +77,13 @@ export type InputEvent =
       readonly time?: Nanos;
       readonly node?: string;
       readonly addresses: readonly string[];
+    }
+  /** What the node itself says of what is no traffic: `explain` asks for it, the machine passes it over. */
+  | {
+      readonly type: 'readings';
+      readonly time: Nanos;
+      readonly node?: string;
+      readonly readings: Readings;
     }
   | { readonly type: 'loss'; readonly loss: Loss }
   | { readonly type: 'notice'; readonly notice: Notice }

@@ -1,5 +1,4 @@
 import type { ClusterState } from '../correlate/cluster-state.js';
-import type { Route } from '../decode/net/ip-routes.js';
 import type { Attribution } from '../model/attribution.js';
 import type { Case, EarlierConnection, SeenChange, SeenEntry, SeenPacket } from '../model/case.js';
 import {
@@ -35,13 +34,14 @@ import {
   TCP_ACK,
   TCP_SYN,
 } from '../model/packet.js';
+import type { Route } from '../model/readings.js';
 import type { ServiceEntry } from '../model/services.js';
 import { NANOS_PER_SECOND, type Nanos, nanosOf } from '../model/time.js';
-import type { NodeFacts } from '../model/walk.js';
 import { clusterThen, endpointChanges, serviceName } from './cluster-then.js';
 import { ConnectionTuples } from './connection-tuples.js';
 import { EndsKept } from './ends-kept.js';
-import { interfaceOf } from './node-facts.js';
+import { interfaceOf, type NodeReadings, nodeFacts } from './node-facts.js';
+import { ReadingsThen } from './readings-then.js';
 import { entriesFor, RulesInForce } from './rules-in-force.js';
 import { seenEntry } from './seen-entry.js';
 import { seenPacket } from './seen-packet.js';
@@ -72,11 +72,12 @@ export interface CaseOf {
 }
 
 /** What of a case does not come with the input's events. */
-export interface CaseSetting extends Pick<Case, 'conntrackTable' | 'recentCapacity' | 'versions'> {
+export interface CaseSetting {
   readonly notices: readonly Notice[];
   readonly losses: readonly Loss[];
-  readonly node: NodeFacts & { readonly name?: string };
   readonly earlier: readonly EarlierConnection[];
+  readonly nodeName?: string;
+  /** In place of those that readings tell. */
   readonly routes?: readonly Route[];
 }
 
@@ -107,6 +108,7 @@ export class CaseGatherer {
   private sawConntrack = false;
   private sawCluster = false;
   private addresses: readonly string[] | undefined;
+  private readonly readings: ReadingsThen;
   /** Numbers, fingerprints and moments of its SYNs. */
   private readonly openings: { readonly seq: number; readonly print: number; time: Nanos }[] = [];
   /** Another connection uses its addresses from here on. */
@@ -123,6 +125,7 @@ export class CaseGatherer {
     this.tuples = new ConnectionTuples(protocolNumber(attribution.protocol), attribution);
     this.begin = attribution.time;
     this.rules = new RulesInForce(attribution, this.begin);
+    this.readings = new ReadingsThen(this.begin, attribution.endTime);
   }
 
   take(event: InputEvent): void {
@@ -145,29 +148,39 @@ export class CaseGatherer {
       case 'cluster':
         this.sawCluster = true;
         break;
+      case 'readings':
+        if (!this.isElsewhere(event.node)) this.readings.take(event.time, event.readings);
+        break;
       default:
         break;
     }
   }
 
+  /** What was read of the node, in plain data. */
+  get node(): NodeReadings {
+    const { addresses } = this;
+    return { ...(addresses !== undefined && { addresses }), ...this.readings.node };
+  }
+
   /** Everything, when all input was taken. */
-  result({ notices, losses, node, earlier, routes = [], versions, ...more }: CaseSetting): Case {
+  result({ notices, losses, nodeName, earlier, ...given }: CaseSetting): Case {
     const { attribution, closed } = this.of;
     const { cluster, begin } = this;
+    const read = { ...this.node, ...given };
+    const node = nodeFacts(read);
     const packets = this.packetsSeen();
     const conntrack = this.entriesSeen();
     const end = endOf(attribution, closed, packets, conntrack);
-    const entries = entriesFor(attribution, this.rules.entries, node.addresses ?? this.addressSet);
+    const entries = entriesFor(attribution, this.rules.entries, node.addresses);
     const name = serviceName(attribution, entries);
     const stale =
       name === undefined ? [] : this.rules.sets.flatMap((rules) => staleChains(rules, name));
     const then = clusterThen(cluster, attribution, entries, begin);
     const shown = versionsThen(this.rules.sets, then.nodes);
-    const known =
-      shown === undefined && versions === undefined ? undefined : { ...shown, ...versions };
+    const { kubeProxy } = this.readings;
+    const versions = { ...shown, ...(kubeProxy !== undefined && { kubeProxy }) };
     const leftOut = this.packets.leftOut + this.conntrack.leftOut;
     const interfaces = [...this.interfacesSeen].flatMap((id) => this.interfaces.name(id) ?? []);
-    const addresses = node.addresses ?? this.addressSet;
     return {
       attribution,
       closed,
@@ -179,16 +192,16 @@ export class CaseGatherer {
       ].sort(byTime),
       earlierChanges: this.earlierChanges(entries),
       earlier,
-      ...podInterfaces(attribution, routes),
-      ...more,
+      ...podInterfaces(attribution, read.routes ?? []),
+      ...this.readings.others,
       notices: [...notices, ...leftOutNotice(leftOut, attribution).map(({ notice }) => notice)],
       losses: losses.filter((loss) => touches(loss, begin, end)),
       rules: this.rules.sets,
       entries,
       ...(stale.length > 0 && { staleChains: stale }),
       cluster: then,
-      ...(known !== undefined && { versions: known }),
-      node: { ...node, ...(addresses !== undefined && { addresses }) },
+      ...((shown !== undefined || kubeProxy !== undefined) && { versions }),
+      node: { ...node, ...(nodeName !== undefined && { name: nodeName }) },
       looked: {
         packets: this.sawPackets,
         conntrack: this.sawConntrack,
@@ -208,10 +221,6 @@ export class CaseGatherer {
       ...this.rules.changes(from, begin),
       ...endpointChanges(cluster, attribution, entries, from, begin),
     ].sort(byTime);
-  }
-
-  private get addressSet(): ReadonlySet<string> | undefined {
-    return this.addresses === undefined ? undefined : new Set(this.addresses);
   }
 
   /** Of another node than the one that translated it. */

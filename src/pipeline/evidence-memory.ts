@@ -16,11 +16,16 @@ const PACKETS_EACH = 24;
 const ENTRIES_EACH = 8;
 const MAX_NOTICES = 500;
 const MAX_LOSSES = 200;
+/** An hour at one reading every ten seconds, as long as the cluster's past is kept. */
+const MAX_READINGS = 360;
+/** Routes and addresses in lists, in all readings together: some 10 MB. */
+const MAX_READ_ENTRIES = 100_000;
 /** Rule sets that were in force before the present ones, a kind; and Service addresses in all of them together. */
 const MAX_OLD_RULES = 4;
 const MAX_OLD_ENTRIES = 50_000;
 
 type RulesEvent = Extract<InputEvent, { type: 'rules' }>;
+type ReadingsEvent = Extract<InputEvent, { type: 'readings' }>;
 
 export interface MemoryOptions {
   readonly interfaces: Interfaces;
@@ -50,6 +55,7 @@ export class EvidenceMemory {
   private rules: RulesEvent[] = [];
   private addresses: Extract<InputEvent, { type: 'addresses' }> | undefined;
   private cluster: InputEvent | undefined;
+  private readonly readings: ReadingsEvent[] = [];
   private readonly notices: Notice[] = [];
   private readonly losses: Loss[] = [];
   private sawPackets = false;
@@ -75,6 +81,10 @@ export class EvidenceMemory {
         break;
       case 'addresses':
         this.addresses = event;
+        break;
+      case 'readings':
+        this.readings.push(event);
+        this.forgetReadings();
         break;
       case 'cluster':
         this.cluster ??= { type: 'cluster', change: { op: 'list', kind: 'node', items: [] } };
@@ -126,6 +136,7 @@ export class EvidenceMemory {
     const gatherer = new CaseGatherer(match, interfaces, cluster, home);
     if (this.cluster !== undefined) gatherer.take(this.cluster);
     if (this.addresses !== undefined) gatherer.take(this.addresses);
+    for (const event of this.readings) gatherer.take(event);
     for (const event of this.rules) gatherer.take(event);
     for (const [name, { packets, entries }] of this.rings) {
       const node = name === '' ? {} : { node: name };
@@ -167,6 +178,18 @@ export class EvidenceMemory {
     if (oldest !== undefined) this.matches.delete(oldest);
   }
 
+  /** What was told last of anything is kept, however long ago that was. */
+  private forgetReadings(): void {
+    const { readings } = this;
+    let entries = readings.reduce((sum, one) => sum + entriesIn(one), 0);
+    while (readings.length > MAX_READINGS || entries > MAX_READ_ENTRIES) {
+      const at = readings.findIndex((one, i) => isToldAgain(one, readings.slice(i + 1)));
+      const [gone] = at < 0 ? [] : readings.splice(at, 1);
+      if (gone === undefined) break;
+      entries -= entriesIn(gone);
+    }
+  }
+
   private takeRules(event: RulesEvent): void {
     const key = keyOf(event);
     const before = this.rules.findLast((other) => keyOf(other) === key);
@@ -189,6 +212,16 @@ export class EvidenceMemory {
     }
     if (gone.size > 0) this.rules = this.rules.filter((other) => !gone.has(other));
   }
+}
+
+function isToldAgain({ readings }: ReadingsEvent, later: readonly ReadingsEvent[]): boolean {
+  return Object.keys(readings).every((member) =>
+    later.some((one) => Object.hasOwn(one.readings, member)),
+  );
+}
+
+function entriesIn({ readings: { routes = [], recent = [] } }: ReadingsEvent): number {
+  return recent.reduce((sum, [, held]) => sum + 1 + held.length, routes.length);
 }
 
 function keyOf({ node = '', rules: { kind, family, backend } }: RulesEvent): string {

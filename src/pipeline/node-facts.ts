@@ -1,4 +1,5 @@
-import { deviceTo, type Route } from '../decode/net/ip-routes.js';
+import { deviceTo } from '../decode/net/ip-routes.js';
+import type { RecentLists, Route } from '../model/readings.js';
 import type { NodeFacts } from '../model/walk.js';
 
 /** What was read of a node, in plain data. */
@@ -7,11 +8,7 @@ export interface NodeReadings {
   readonly addresses?: readonly string[];
   /** Absent where no routes are known. */
   readonly routes?: readonly Route[];
-  /** Lists of the kernel's `recent` match: name, address, seconds since it was last seen. */
-  readonly recent?: readonly (readonly [
-    list: string,
-    addresses: readonly (readonly [address: string, seconds: number])[],
-  ])[];
+  readonly recent?: RecentLists;
 }
 
 /** The same as rules ask for it. */

@@ -114,6 +114,7 @@ export function momentOf(event: InputEvent): Moment | undefined {
     case 'rules':
     case 'cluster':
     case 'addresses':
+    case 'readings':
     case 'tick':
       time = event.time;
       break;
@@ -130,11 +131,12 @@ const KIND_RANK: Readonly<Record<InputEvent['type'], number>> = {
   rules: 0,
   cluster: 1,
   addresses: 2,
-  packets: 3,
-  conntrack: 4,
-  loss: 5,
-  notice: 6,
-  tick: 7,
+  readings: 3,
+  packets: 4,
+  conntrack: 5,
+  loss: 6,
+  notice: 7,
+  tick: 8,
 };
 
 /** The natural order of a TCP connection's segments, for copies that bear the same time in two files. */

@@ -130,7 +130,7 @@ function entries(...rows: [ms: number, event: number, resolution: number, pod: E
   return { type: 'conntrack', rows: all } as const;
 }
 
-const SETTING = { notices: [], losses: [], node: {}, earlier: [] } as const;
+const SETTING = { notices: [], losses: [], earlier: [] } as const;
 
 function gathered(events: readonly InputEvent[], attribution = IT): Case {
   const cluster = new ClusterState();

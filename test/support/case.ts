@@ -8,7 +8,6 @@ import { Interfaces } from '../../src/model/interfaces.js';
 import { secondsOf, UTC } from '../../src/model/time.js';
 import { CaseGatherer } from '../../src/pipeline/case-gatherer.js';
 import { mergeByTime } from '../../src/pipeline/merge.js';
-import { nodeFacts } from '../../src/pipeline/node-facts.js';
 import { RuleSurvey } from '../../src/pipeline/rule-survey.js';
 import { openInputs, type ReplayInputs } from '../../src/sources/files/open.js';
 
@@ -86,17 +85,11 @@ export async function casesOf(
     (attribution) => new CaseGatherer({ attribution, closed: true }, interfaces, cluster, node),
   );
   const second = await open(folder, options, interfaces);
-  let addresses: readonly string[] | undefined;
   for await (const event of events(second, interfaces)) {
     if (event.type === 'cluster') cluster.apply(event.change, event.time);
-    if (event.type === 'addresses') addresses = event.addresses;
     for (const gatherer of gatherers) gatherer.take(event);
   }
   const routes = second.routes.get(node) ?? second.routes.get('');
-  const facts = nodeFacts({
-    ...(addresses !== undefined && { addresses }),
-    ...(routes !== undefined && { routes }),
-  });
   return gatherers.map((gatherer, i) => {
     const attribution = chosen[i] as Attribution;
     return gatherer.result({
@@ -104,7 +97,7 @@ export async function casesOf(
         ({ connection }) => connection === undefined || connection === attribution.connection,
       ),
       losses: said.losses,
-      node: { ...facts, ...(node !== '' && { name: node }) },
+      ...(node !== '' && { nodeName: node }),
       earlier: earlierOf(attribution, said.closes),
       ...(routes !== undefined && { routes }),
     });

@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import { type Observable, Subject, takeUntil, timer } from 'rxjs';
+import { firstValueFrom, type Observable, Subject, takeUntil, timer } from 'rxjs';
 import type { OutputEvent } from '../../model/attribution.js';
 import type { Case } from '../../model/case.js';
 import type { InputEvent } from '../../model/event.js';
@@ -8,18 +8,17 @@ import { UsageError } from '../../model/problem.js';
 import { fromWire } from '../../pipeline/case-wire.js';
 import type { Match } from '../../pipeline/choice.js';
 import { EvidenceMemory } from '../../pipeline/evidence-memory.js';
-import { nodeFacts } from '../../pipeline/node-facts.js';
 import { RuleSurvey } from '../../pipeline/rule-survey.js';
 import { isMeant, type Selector } from '../../pipeline/selector.js';
+import { watchAddresses } from '../../sources/addresses.js';
+import { NodeReader } from '../../sources/node/readings.js';
 import type { LiveRequest } from '../commands.js';
 import type { Io } from '../io.js';
 import { watch } from '../live/live.js';
 import { askLive } from '../live/memory-client.js';
 import { type LoadedNode, NodeNow } from '../live/node-now.js';
-import { readNode } from '../live/node-readings.js';
 import { rememberedCase } from '../live/remembered-case.js';
 import { liveSources } from '../live/sources.js';
-import { TableReadings } from '../live/table-readings.js';
 import type { Witness, WitnessSetting } from '../live/witness.js';
 import { tellMatches, whyNone } from './matches.js';
 import type { ExplainRequest, NodeRequest } from './request.js';
@@ -78,7 +77,7 @@ async function awaitNext(
     ...(request.durationNs !== undefined && { durationNs: request.durationNs }),
   };
   await watch(live, quietIo(io, AbortSignal.any([io.signal, enough.signal])), wait);
-  const found = await wait.result();
+  const found = wait.result();
   if (found === undefined && !io.signal.aborted) {
     io.stderr.write(`none came (${selector.text})\n`);
   }
@@ -90,24 +89,23 @@ class Wait implements Witness {
   private readonly selector: Selector;
   private readonly io: Io;
   private readonly enough: () => void;
-  private readonly table: TableReadings;
   private memory: EvidenceMemory | undefined;
   private node: string | undefined;
   private match: Match | undefined;
   private matched = 0;
   private readonly seen = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
-  private reading: ReturnType<typeof readNode> | undefined;
+  private readNode: WitnessSetting['readNode'] = () => Promise.resolve();
 
   constructor(selector: Selector, io: Io, enough: () => void) {
     this.selector = selector;
     this.io = io;
     this.enough = enough;
-    this.table = new TableReadings(() => io.now());
   }
 
-  begin({ interfaces, cluster, node }: WitnessSetting): void {
+  begin({ interfaces, cluster, node, readNode }: WitnessSetting): void {
     this.node = node;
+    this.readNode = readNode;
     const connections = REMEMBERED_MEANWHILE;
     const home = node === undefined ? {} : { home: node };
     this.memory = new EvidenceMemory({ interfaces, cluster, connections, ...home });
@@ -128,18 +126,15 @@ class Wait implements Witness {
 
   end(): void {
     clearTimeout(this.timer);
-    this.table.stop();
-    if (this.match !== undefined) this.reading ??= readNode(AbortSignal.timeout(PATIENCE_MS));
   }
 
   /** When the run is over. */
-  async result(): Promise<Case | undefined> {
-    const { memory, match, reading } = this;
-    if (memory === undefined || match === undefined || reading === undefined) return undefined;
-    const [read] = await Promise.all([reading, this.table.read()]);
+  result(): Case | undefined {
+    const { memory, match } = this;
+    if (memory === undefined || match === undefined) return undefined;
     const { connection } = match.attribution;
     const choice = memory.ask({ id: connection, text: connection });
-    return rememberedCase(memory, match, choice, { read, table: this.table, node: this.node });
+    return rememberedCase(memory, match, choice, this.node).found;
   }
 
   private consider(match: Match): void {
@@ -152,7 +147,7 @@ class Wait implements Witness {
       if (this.matched < (this.selector.nth ?? 1)) return;
       this.match = match;
       // What rules ask of the node may have changed when it ends.
-      this.reading = readNode(AbortSignal.timeout(PATIENCE_MS));
+      void this.readNode();
       this.timer = setTimeout(() => this.over('it is still open'), PATIENCE_MS);
     } else if (known.attribution.connection !== connection) return;
     this.match = match;
@@ -227,6 +222,10 @@ export async function loadLive(request: NodeRequest, io: Io): Promise<LoadedNode
       });
     });
   }
-  const { readings } = await readNode(AbortSignal.timeout(PATIENCE_MS));
-  return now.result(live.nodeName ?? '', readings.routes, nodeFacts(readings));
+  const reader = new NodeReader(() => io.now());
+  const told = await Promise.all(
+    [watchAddresses(), reader.events].map((one) => firstValueFrom(one)),
+  );
+  for (const event of told) now.take(event);
+  return now.result(live.nodeName ?? '', undefined);
 }

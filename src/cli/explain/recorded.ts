@@ -9,7 +9,6 @@ import { CaseGatherer, type CaseSetting } from '../../pipeline/case-gatherer.js'
 import { Choice, type Match } from '../../pipeline/choice.js';
 import { Earlier } from '../../pipeline/earlier.js';
 import { EvidenceMemory } from '../../pipeline/evidence-memory.js';
-import { nodeFacts } from '../../pipeline/node-facts.js';
 import type { Selector } from '../../pipeline/selector.js';
 import type { ReplayInputs } from '../../sources/files/open.js';
 import type { Io } from '../io.js';
@@ -98,10 +97,7 @@ function settingFor(
   return {
     notices: choice.noticesFor(attribution.connection),
     losses: choice.losses,
-    node: {
-      ...nodeFacts(routes === undefined ? {} : { routes }),
-      ...(name !== undefined && name !== '' && { name }),
-    },
+    ...(name !== undefined && name !== '' && { nodeName: name }),
     ...(routes !== undefined && { routes }),
   };
 }

@@ -1,4 +1,14 @@
-import { from, map, mergeMap, type Observable, Subject, type Subscription, tap, timer } from 'rxjs';
+import {
+  EMPTY,
+  from,
+  map,
+  mergeMap,
+  type Observable,
+  Subject,
+  type Subscription,
+  tap,
+  timer,
+} from 'rxjs';
 import { Correlator } from '../../correlate/correlator.js';
 import type { OutputEvent } from '../../model/attribution.js';
 import type { InputEvent, Loss } from '../../model/event.js';
@@ -8,6 +18,7 @@ import { feed } from '../../pipeline/feed.js';
 import { RuleSurvey } from '../../pipeline/rule-survey.js';
 import { watchAddresses } from '../../sources/addresses.js';
 import type { Backlog } from '../../sources/backlog.js';
+import { NodeReader } from '../../sources/node/readings.js';
 import type { LiveRequest } from '../commands.js';
 import type { Io } from '../io.js';
 import { LiveRecording } from '../record/live-recording.js';
@@ -24,6 +35,8 @@ const NAMES_MS = 10_000;
 const OPEN_MS = 5_000;
 /** What the kernel still holds when the end is asked for is read within this time. */
 const DRAIN_MS = 60;
+/** The node is read for the last time meanwhile, or not: where it is so slow, what it says can be done without. */
+const LAST_READING_MS = 1_000;
 /** What was read and waits for the machine is looked at, but nobody who asks for the end should wait longer. */
 const BACKLOG_MS = 3_000;
 const BACKLOG_CHECK_MS = 10;
@@ -55,7 +68,13 @@ export async function watch(request: LiveRequest, io: Io, witness?: Witness): Pr
       witness !== undefined,
     ...(request.udpIdleNs !== undefined && { udpIdleNs: request.udpIdleNs }),
   });
-  witness?.begin({ interfaces, cluster: machine.cluster, node: request.nodeName });
+  const reader = new NodeReader(() => io.now());
+  witness?.begin({
+    interfaces,
+    cluster: machine.cluster,
+    node: request.nodeName,
+    readNode: () => reader.read(),
+  });
   const unresolved = new Subject<void>();
   const names = new Awaited(awaitedNames(request));
   const traffic = new Awaited(['capture', 'conntrack']);
@@ -111,12 +130,14 @@ export async function watch(request: LiveRequest, io: Io, witness?: Witness): Pr
     if (!io.signal.aborted) {
       recording?.concluded();
       start(from(survey.conclude()));
-      start(noted(sources.traffic), noted(ticks()));
+      // Only explain looks at it.
+      const isRead = recording !== undefined || witness !== undefined;
+      start(noted(sources.traffic), noted(ticks()), noted(isRead ? reader.events : EMPTY));
       await Promise.race([traffic.promise, end.promise, elapse(OPEN_MS)]);
       io.stderr.write(`watching (${sources.description}); Ctrl-C ends\n`);
       if (request.durationNs === undefined) await end.promise;
       else await Promise.race([end.promise, elapse(request.durationNs / 1_000_000)]);
-      await elapse(DRAIN_MS);
+      await Promise.all([elapse(DRAIN_MS), isRead && reader.read(true, LAST_READING_MS)]);
       const left = await worked(sources.backlog);
       if (left > 0) {
         const loss: InputEvent = { type: 'loss', loss: unseen(left, io.now()) };

@@ -14,9 +14,7 @@ import {
   PROTOCOL,
 } from './memory-protocol.js';
 import { codeOf, folderForSocket, removeStale, socketName } from './memory-socket.js';
-import { readNode } from './node-readings.js';
 import { rememberedCase } from './remembered-case.js';
-import { TableReadings } from './table-readings.js';
 import type { Witness, WitnessSetting } from './witness.js';
 
 /** Whoever asks sends one line at once. */
@@ -31,7 +29,7 @@ export class LiveMemory implements Witness {
   private memory: EvidenceMemory | undefined;
   private node: string | undefined;
   private server: Server | undefined;
-  private table: TableReadings | undefined;
+  private readNode: WitnessSetting['readNode'] = () => Promise.resolve();
   private path: string | undefined;
   private readonly ended = new AbortController();
 
@@ -40,15 +38,15 @@ export class LiveMemory implements Witness {
     this.io = io;
   }
 
-  begin({ interfaces, cluster, node }: WitnessSetting): void {
+  begin({ interfaces, cluster, node, readNode }: WitnessSetting): void {
     this.node = node;
+    this.readNode = readNode;
     this.memory = new EvidenceMemory({
       interfaces,
       cluster,
       connections: this.remember,
       ...(node !== undefined && { home: node }),
     });
-    this.table = new TableReadings(() => this.io.now());
     this.listen().catch((error: unknown) => this.cannot(codeOf(error)));
   }
 
@@ -62,7 +60,6 @@ export class LiveMemory implements Witness {
 
   end(): void {
     this.ended.abort();
-    this.table?.stop();
     this.server?.close();
     this.remove();
   }
@@ -133,15 +130,16 @@ export class LiveMemory implements Witness {
   }
 
   private async answer(selector: Selector): Promise<MemoryReply> {
-    const { memory, table, remember } = this;
+    const { memory, remember } = this;
     if (memory === undefined) return { protocol: PROTOCOL, error: 'the run has not begun yet' };
     const choice = memory.ask(selector);
     const { seen, matched, inOrder, nearest, direct, chosen } = choice;
     const told = { seen, matched, inOrder, nearest, direct };
     if (chosen === undefined) return { protocol: PROTOCOL, told, remember };
-    const [read] = await Promise.all([readNode(this.ended.signal), table?.read()]);
-    const found = rememberedCase(memory, chosen, choice, { read, table, node: this.node });
-    return { protocol: PROTOCOL, case: toWire(found, read.readings), told, remember };
+    // What it gives comes in with the other events, so that a recording of the run has it too.
+    await this.readNode();
+    const { found, node } = rememberedCase(memory, chosen, choice, this.node);
+    return { protocol: PROTOCOL, case: toWire(found, node), told, remember };
   }
 }
 

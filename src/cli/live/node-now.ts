@@ -1,10 +1,11 @@
 import { ClusterState } from '../../correlate/cluster-state.js';
-import type { Route } from '../../decode/net/ip-routes.js';
 import type { InputEvent } from '../../model/event.js';
+import type { Route } from '../../model/readings.js';
 import type { RuleSet } from '../../model/ruleset.js';
 import type { ServiceEntry } from '../../model/services.js';
 import type { NodeFacts } from '../../model/walk.js';
 import { nodeFacts } from '../../pipeline/node-facts.js';
+import { ReadingsThen } from '../../pipeline/readings-then.js';
 
 /** A node without any connection: what decides where one would go. As it was at the end of recordings, or is. */
 export interface LoadedNode {
@@ -26,6 +27,7 @@ export class NodeNow {
   private readonly cluster = new ClusterState();
   private readonly rules = new Map<string, Extract<InputEvent, { type: 'rules' }>>();
   private addresses: readonly string[] | undefined;
+  private readonly readings = new ReadingsThen();
   private knowsCluster = false;
 
   take(event: InputEvent): void {
@@ -42,6 +44,9 @@ export class NodeNow {
       case 'addresses':
         this.addresses = event.addresses;
         break;
+      case 'readings':
+        this.readings.take(event.time, event.readings);
+        break;
       default:
         break;
     }
@@ -52,7 +57,7 @@ export class NodeNow {
     return [...new Set([...this.rules.values()].map(({ node }) => node ?? ''))].sort();
   }
 
-  result(name: string, routes: readonly Route[] | undefined, more?: NodeFacts): LoadedNode {
+  result(name: string, routes: readonly Route[] | undefined): LoadedNode {
     const { cluster } = this;
     const inOrder = [...this.rules].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, event]) => event);
     const own = this.addresses ?? cluster.nodeAddresses(name === '' ? undefined : name);
@@ -63,10 +68,10 @@ export class NodeNow {
       cluster,
       facts: {
         ...nodeFacts({
+          ...this.readings.node,
           ...(own.length > 0 && { addresses: own }),
           ...(routes !== undefined && { routes }),
         }),
-        ...more,
       },
       looked: { rules: inOrder.length > 0, cluster: this.knowsCluster },
     };

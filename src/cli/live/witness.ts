@@ -20,4 +20,6 @@ export interface WitnessSetting {
   readonly cluster: ClusterState;
   /** How the cluster calls this node, if the user said so. */
   readonly node: string | undefined;
+  /** Reads the node now; resolves when what is new was given to `take`. */
+  readonly readNode: () => Promise<void>;
 }

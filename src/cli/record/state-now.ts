@@ -9,10 +9,14 @@ import type { InputEvent } from '../../model/event.js';
 import type { Nanos } from '../../model/time.js';
 import { OpenEntries } from './open-entries.js';
 
+type ReadingsEvent = Extract<InputEvent, { type: 'readings' }>;
+
 /** What holds at a moment, out of what was told before it: for a file that begins in the middle of a run. */
 export class StateNow {
   private readonly rules = new Map<string, InputEvent>();
   private readonly addresses = new Map<string, InputEvent>();
+  /** The last event that told each thing that is read of a node. */
+  private readonly readings = new Map<string, ReadingsEvent>();
   private readonly cluster = new Map<ClusterKind, Map<string, ClusterRecord>>();
   private readonly entries = new OpenEntries();
   private readonly changed = new Map<ClusterKind, Nanos | undefined>();
@@ -25,6 +29,15 @@ export class StateNow {
       case 'addresses':
         this.addresses.set(event.node ?? '', event);
         break;
+      case 'readings': {
+        const { node, time, readings } = event;
+        const of = node === undefined ? {} : { node };
+        for (const [member, value] of Object.entries(readings)) {
+          const alone = { type: 'readings', time, ...of, readings: { [member]: value } } as const;
+          this.readings.set(`${node ?? ''} ${member}`, alone);
+        }
+        break;
+      }
       case 'cluster':
         this.apply(event.change, event.time);
         break;
@@ -51,7 +64,8 @@ export class StateNow {
       const change = { op: 'list', kind, items: [...known.values()] } as const;
       return [{ type: 'cluster', ...(time !== undefined && { time }), change }];
     });
-    return [...this.addresses.values(), ...this.rules.values(), ...lists];
+    const readings = [...this.readings.values()].sort((a, b) => (a.time < b.time ? -1 : 1));
+    return [...this.addresses.values(), ...this.rules.values(), ...lists, ...readings];
   }
 
   /** The connections that are open as conntrack knows them; rows may be read until the next event is asked for. */

@@ -1,16 +1,7 @@
 import { canonicalAddress, parseAddress } from '../../model/address.js';
 import type { Problem, Where } from '../../model/problem.js';
+import type { Route } from '../../model/readings.js';
 import { jsonFault } from '../json-fault.js';
-
-/** One line of a routing table. */
-export interface Route {
-  /** Canonical text; of the default route `0.0.0.0` or `::`. */
-  readonly network: string;
-  readonly prefix: number;
-  readonly device: string;
-  /** Of several to one network the kernel takes the lowest; 0 where none is printed. */
-  readonly metric: number;
-}
 
 export interface IpRoutes {
   readonly routes: readonly Route[];

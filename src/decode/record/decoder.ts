@@ -17,6 +17,7 @@ import {
   ITEM_LOSS,
   ITEM_NOTICE,
   ITEM_PACKETS,
+  ITEM_READINGS,
   ITEM_RESUMED,
   ITEM_RULES,
   ITEM_RULES_CHANGE,
@@ -32,6 +33,7 @@ import {
   isInterface,
   isLoss,
   isNotice,
+  isReadings,
   isRecordingHead,
   isRulesHead,
   isTexts,
@@ -41,6 +43,8 @@ import {
 const FIRST_BYTES = 64 * 1024;
 /** A tag, and a length of 32 bits. */
 const MAX_ITEM_START = 6;
+/** No kind: what is read where a file has nothing but zeros. */
+const NO_ITEM = 0;
 /** Interfaces of one file. A hostile one is stopped at some MB; no node has so many in a day. */
 const MAX_INTERFACES = 65_536;
 /** Years 1677 to 2262: what 64 bits of nanoseconds hold. */
@@ -55,6 +59,8 @@ const decoder = new TextDecoder();
  */
 export class RecordDecoder {
   problem: Problem | undefined;
+  /** Items of kinds that are not known here, by kind: what a later version added, and may be done without. */
+  readonly unknown = new Map<number, number>();
   private readonly interfaces: Interfaces;
   private held = new Uint8Array(FIRST_BYTES);
   private from = 0;
@@ -169,6 +175,13 @@ export class RecordDecoder {
         const of = node === undefined ? {} : { node };
         return told({ type: 'addresses', ...timeOf(time), ...of, addresses });
       }
+      case ITEM_READINGS: {
+        const { time, node, readings } = members(json(input));
+        if (!isTime(time) || time === undefined || !isReadings(readings)) return undefined;
+        if (node !== undefined && typeof node !== 'string') return undefined;
+        const of = node === undefined ? {} : { node };
+        return told({ type: 'readings', time: BigInt(time), ...of, readings });
+      }
       case ITEM_LOSS: {
         const { loss, from, to } = members(json(input));
         if (!isLoss(loss) || !isTime(from) || !isTime(to)) return undefined;
@@ -184,9 +197,12 @@ export class RecordDecoder {
         if (!isNotice(notice) || !isTime(time)) return undefined;
         return told({ type: 'notice', notice: { ...notice, ...timeOf(time) } });
       }
-      default:
-        // Of a later version: what it says cannot be left out of a sequence.
+      case NO_ITEM:
         return undefined;
+      default:
+        // Of a later version. What nobody could do without would have another version of the block.
+        this.unknown.set(tag, (this.unknown.get(tag) ?? 0) + 1);
+        return 'nothing';
     }
   }
 

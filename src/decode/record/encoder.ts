@@ -15,6 +15,7 @@ import {
   ITEM_LOSS,
   ITEM_NOTICE,
   ITEM_PACKETS,
+  ITEM_READINGS,
   ITEM_RESUMED,
   ITEM_TICK,
 } from './items.js';
@@ -148,6 +149,11 @@ export class RecordEncoder {
       case 'addresses': {
         const { node, addresses } = event;
         this.json(ITEM_ADDRESSES, { ...timed(event.time), node, addresses });
+        break;
+      }
+      case 'readings': {
+        const { time, node, readings } = event;
+        this.json(ITEM_READINGS, { ...timed(time), node, readings });
         break;
       }
       case 'loss': {

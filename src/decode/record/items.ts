@@ -25,6 +25,8 @@ export const ITEM_END = 12;
 export const ITEM_RESUMED = 13;
 /** Rules as what differs from the last ones of their node, kind, family and back end. */
 export const ITEM_RULES_CHANGE = 14;
+/** What was read of the node, as far as it is news. */
+export const ITEM_READINGS = 15;
 
 /**
  * An item that says to be longer is taken for damage. Rules are the longest: what iptables-save may

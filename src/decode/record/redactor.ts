@@ -25,6 +25,7 @@ import { IptablesRedactor } from './redact-iptables.js';
 import { RuleNames } from './redact-names.js';
 import { NftablesRedactor } from './redact-nftables.js';
 import { Pseudonyms } from './redact-pseudonyms.js';
+import { redactedReadings } from './redact-readings.js';
 import { rulesOfText, servicesOf, textOfRules } from './rules-text.js';
 
 type Rules = Extract<InputEvent, { type: 'rules' }>;
@@ -99,6 +100,13 @@ export class Redactor {
         const { node, ...rest } = event;
         return { ...rest, ...this.of(node), addresses: this.addresses(event.addresses) };
       }
+      case 'readings':
+        return {
+          type: 'readings',
+          time: event.time,
+          ...this.of(event.node),
+          readings: redactedReadings(event.readings, this.pseudonyms, this.names),
+        };
       case 'loss':
         return { type: 'loss', loss: { ...event.loss, detail: LEFT_OUT } };
       case 'notice': {

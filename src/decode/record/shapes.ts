@@ -1,5 +1,6 @@
 import type { ClusterChange, ClusterRecord } from '../../model/cluster.js';
 import type { Loss, Notice } from '../../model/event.js';
+import type { Readings } from '../../model/readings.js';
 import type { NftChain, NftRule, NftSet, RuleSet } from '../../model/ruleset.js';
 
 /**
@@ -145,6 +146,27 @@ const LOSS = shape({
 });
 /** A loss, apart from its times. */
 export const isLoss = (value: unknown): value is Omit<Loss, 'from' | 'to'> => LOSS(value);
+
+/** `null` stands in JSON for what is no finite number. */
+const isAge: Check = (value) => typeof value === 'number' && value >= 0;
+const isPair =
+  (first: Check, second: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.length === 2 && first(value[0]) && second(value[1]);
+const READINGS = shape({
+  'table?': shape({
+    'count?': isCount,
+    'max?': isCount,
+    'insertFailed?': isCount,
+    'drop?': isCount,
+    'earlyDrop?': isCount,
+  }),
+  'routes?': listOf(shape({ network: isText, prefix: isCount, device: isText, metric: isCount })),
+  'recent?': listOf(isPair(isText, listOf(isPair(isText, isAge)))),
+  'recentCapacity?': isCount,
+  'kubeProxy?': isText,
+});
+export const isReadings = (value: unknown): value is Readings => READINGS(value);
 
 const isExpression = shape({
   'handle?': isNumber,

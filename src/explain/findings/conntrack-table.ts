@@ -1,5 +1,5 @@
-import type { ConntrackTable } from '../../model/case.js';
 import type { Finding, FindingEvidence } from '../../model/finding.js';
+import type { ConntrackTable } from '../../model/readings.js';
 import { type Diagnosis, type Look, shown } from '../look.js';
 import { countText, kubectlService } from '../words.js';
 

@@ -1,7 +1,7 @@
 import { readClusterDocument } from '../../decode/cluster/documents.js';
 import { WatchLogReader } from '../../decode/cluster/watch-log.js';
 import { readIpJson } from '../../decode/net/ip-json.js';
-import { type Route, readIpRoutes } from '../../decode/net/ip-routes.js';
+import { readIpRoutes } from '../../decode/net/ip-routes.js';
 import { isRecording } from '../../decode/record/block-scanner.js';
 import { type CountedRules, endpointCounters } from '../../decode/rules/endpoint-counters.js';
 import { IptablesSaveReader } from '../../decode/rules/iptables-save.js';
@@ -20,6 +20,7 @@ import {
 import type { InputEvent } from '../../model/event.js';
 import { Interfaces } from '../../model/interfaces.js';
 import type { Problem } from '../../model/problem.js';
+import type { Route } from '../../model/readings.js';
 import type { IptablesRules } from '../../model/ruleset.js';
 import { type Nanos, nanosOf, type OffsetAt, UTC } from '../../model/time.js';
 import { type Head, InputBytes, readWhole } from './chunks.js';
@@ -28,6 +29,7 @@ import { expandInputs, type InputArgument, type InputFile } from './expand.js';
 import { InterfaceNames } from './interface-names.js';
 import { ListingCheck } from './listings.js';
 import { lossOf, type OnProblem, unusable } from './losses.js';
+import { adviceFor } from './mistaken.js';
 import { isLaterOfPair } from './pairs.js';
 import { type InputKind, recognise } from './recognise.js';
 import { recordingHead } from './recording.js';
@@ -225,10 +227,11 @@ class Opening {
   }
 
   private skip(): void {
-    for (const { file } of this.of('unknown')) {
-      const reason =
-        'not recognised, skipped; is it a capture, output of conntrack, rules or Kubernetes objects?';
-      this.leaveOut(file, 'unknown', reason);
+    for (const { file, head } of this.of('unknown')) {
+      const advice =
+        adviceFor(head.bytes) ??
+        'is it a capture, output of conntrack, rules or Kubernetes objects?';
+      this.leaveOut(file, 'unknown', `not recognised, skipped; ${advice}`);
     }
     for (const { file } of this.of('empty')) {
       this.leaveOut(file, 'empty', 'empty: taken as a listing or recording of nothing');
@@ -636,7 +639,8 @@ function atNode(event: InputEvent, node: string | undefined): InputEvent {
     event.type === 'packets' ||
     event.type === 'conntrack' ||
     event.type === 'rules' ||
-    event.type === 'addresses';
+    event.type === 'addresses' ||
+    event.type === 'readings';
   return hasNode && node !== undefined ? { ...event, node } : event;
 }
 

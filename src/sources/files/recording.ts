@@ -69,6 +69,8 @@ export async function* recordedItems(
     // What follows the end (counts of the interfaces) says nothing to us; a follower waits for no more.
     if (scanner.problem !== undefined || (ended && following !== undefined)) break;
   }
+  const passedOver = notKnown(decoder.unknown);
+  if (passedOver !== undefined) context.onProblem(file.name, passedOver);
   if (ended) return;
   const fault = found[0] ?? scanner.problem ?? decoder.problem ?? cutOff(scanner.done, last);
   context.onProblem(file.name, fault);
@@ -96,6 +98,20 @@ function inflate(deflated: Uint8Array, length: number): Uint8Array | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What a later version has added is no loss: what nobody can do without would have another version of the block. */
+function notKnown(unknown: ReadonlyMap<number, number>): Problem | undefined {
+  if (unknown.size === 0) return undefined;
+  const kinds = [...unknown.keys()].sort((a, b) => a - b).join(', ');
+  const count = [...unknown.values()].reduce((sum, one) => sum + one, 0);
+  return {
+    code: 'recording-newer',
+    message: `${count} items of kinds that this version does not know (${kinds}) were passed over`,
+    where: {},
+    advice: 'the rest counts; the whichpod version that wrote it reads all of it',
+    fatal: false,
+  };
 }
 
 function damaged(offset: number, message: string): Problem {

@@ -1,4 +1,5 @@
-import { type Route, readIpRoutes } from '../../decode/net/ip-routes.js';
+import { readIpRoutes } from '../../decode/net/ip-routes.js';
+import type { Route } from '../../model/readings.js';
 import { runProgram } from '../rules/run-program.js';
 
 /** A node in BGP with a full table prints more; its Pods' routes are among the first lines all the same. */

@@ -1,11 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  deviceTo,
-  isIpRoutes,
-  type Route,
-  readIpRoutes,
-} from '../../../src/decode/net/ip-routes.js';
+import { deviceTo, isIpRoutes, readIpRoutes } from '../../../src/decode/net/ip-routes.js';
+import type { Route } from '../../../src/model/readings.js';
 import { seeded } from '../../support/seeded.js';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);

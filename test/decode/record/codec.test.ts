@@ -170,7 +170,34 @@ describe('what comes seldom', () => {
   );
   const merged = (...parts: fc.Arbitrary<object>[]) =>
     fc.tuple(...parts).map((all) => Object.assign({}, ...all) as unknown as InputEvent);
+  const count = fc.nat(2 ** 40);
+  const route = fc.record({
+    network: text,
+    prefix: fc.nat(128),
+    device: text,
+    metric: fc.nat(2 ** 32),
+  });
+  const held = fc.array(
+    fc.tuple(
+      text,
+      fc.integer({ min: 0, max: 1e9 }).map((ms) => ms / 1_000),
+    ),
+  );
+  const readings = fc.record(
+    {
+      table: fc.record(
+        { count, max: count, insertFailed: count, drop: count, earlyDrop: count },
+        { requiredKeys: [] },
+      ),
+      routes: fc.array(route, { maxLength: 3 }),
+      recent: fc.array(fc.tuple(text, held), { maxLength: 3 }),
+      recentCapacity: count,
+      kubeProxy: text,
+    },
+    { requiredKeys: [] },
+  );
   const event = fc.oneof(
+    merged(fc.record({ type: fc.constant('readings'), time, readings }), optional('node', text)),
     merged(fc.record({ type: fc.constant('tick'), time })),
     merged(fc.record({ type: fc.constant('cluster'), change }), optional('time', time)),
     merged(
@@ -297,6 +324,25 @@ describe('rules', () => {
   });
 });
 
+/** Readings that no version writes. */
+const REFUSED = [
+  '{"readings":{}}',
+  '{"time":"x","readings":{}}',
+  '{"time":"5"}',
+  '{"time":"5","readings":[]}',
+  '{"time":"5","node":7,"readings":{}}',
+  '{"time":"5","readings":{"table":{"count":-1}}}',
+  '{"time":"5","readings":{"routes":[{"network":"10.0.0.1"}]}}',
+  '{"time":"5","readings":{"recent":[["list",[["10.0.0.1",null]]]]}}',
+  '{"time":"5","readings":{"recent":[["list"]]}}',
+  '{"time":"5","readings":{"kubeProxy":1}}',
+];
+
+function jsonItem(tag: number, text: string): number[] {
+  const bytes = new TextEncoder().encode(text);
+  return [tag, bytes.length, ...bytes];
+}
+
 describe('what is damaged', () => {
   /** A sequence with something of everything. */
   function sample(): Uint8Array {
@@ -333,6 +379,13 @@ describe('what is damaged', () => {
     ]);
     encoder.event({ type: 'packets', rows });
     encoder.event({ type: 'conntrack', rows: rowsOf(new ConntrackRows(1), [[1, 2, 3]]) });
+    const readings = {
+      table: { count: 5, max: 9, insertFailed: 1 },
+      routes: [{ network: '10.0.0.1', prefix: 32, device: 'veth1', metric: 0 }],
+      recent: [['KUBE-SEP-A', [['10.0.0.1', 1.5]]]],
+      kubeProxy: '1.30.4',
+    } as const;
+    encoder.event({ type: 'readings', time: 6n, readings });
     encoder.event({ type: 'tick', time: 7n });
     encoder.end();
     return encoder.takeAll();
@@ -350,7 +403,7 @@ describe('what is damaged', () => {
   it('by being cut gives the items before it', () => {
     const whole = sample();
     const all = back(whole).items.map(plain);
-    expect(all.length).toBe(8);
+    expect(all.length).toBe(9);
     for (let length = 0; length < whole.length; length++) {
       const { items, problem } = back(whole.slice(0, length));
       expect(problem).toBeUndefined();
@@ -375,13 +428,27 @@ describe('what is damaged', () => {
     expect(kinds).toEqual(new Set([undefined, 'recording-damaged']));
   });
 
-  it.each([
-    ['of no known kind', [99, 0]],
+  it.each<[string, number[]]>([
+    ['of kind 0', [0, 0]],
     ['longer than any', [3, 0xff, 0xff, 0xff, 0xff, 0x0f]],
     ['with a length that does not end', [3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]],
     ['with more rows than bytes', [3, 3, 0, 0xff, 0x7f]],
     ['with a tick before 1970', [5, 1, 1]],
+    ...REFUSED.map((text): [string, number[]] => [`of readings: ${text}`, jsonItem(15, text)]),
   ])('an item %s stops it', (_, bytes) => {
     expect(back(new Uint8Array(bytes)).problem?.code).toBe('recording-damaged');
+  });
+
+  it('an item of a kind that is not known is passed over and counted', () => {
+    const decoder = new RecordDecoder(new Interfaces());
+    decoder.feed(new Uint8Array([99, 2, 7, 7, 2, 0, 99, 0, 120, 0, 12, 0]));
+    const items: unknown[] = [];
+    for (let item = decoder.next(); item !== undefined; item = decoder.next()) items.push(item);
+    expect(items).toEqual([{ type: 'concluded' }, { type: 'end' }]);
+    expect(decoder.problem).toBeUndefined();
+    expect([...decoder.unknown]).toEqual([
+      [99, 2],
+      [120, 1],
+    ]);
   });
 });

@@ -124,6 +124,8 @@ function texts(event: InputEvent, interfaces: Interfaces): string[] {
           : `${change.item.kind} ${change.item.name} @${change.item.resourceVersion ?? ''}`;
       return [`cluster ${change.op} ${said} ${when(time)}`];
     }
+    case 'readings':
+      return [`readings ${event.time} ${JSON.stringify(event.readings)}`];
     case 'addresses':
       return [`addresses ${event.node ?? ''} ${event.addresses.join()} ${when(event.time)}`];
     case 'loss': {
