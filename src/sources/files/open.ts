@@ -152,7 +152,8 @@ export async function openInputs(
     const kind = recognise(head.bytes);
     // Of a folder's net/ nothing else is of use yet.
     if (file.context && kind !== 'ip-json' && kind !== 'ip-routes') continue;
-    if (options.kinds !== undefined && !options.kinds.has(kind)) continue;
+    const isUnknown = kind === 'unknown' && file.named;
+    if (options.kinds !== undefined && !options.kinds.has(kind) && !isUnknown) continue;
     if (head.problem !== undefined && (kind === 'empty' || kind === 'unknown')) {
       throw unusable(file.name, head.problem);
     }

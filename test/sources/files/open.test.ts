@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Interfaces } from '../../../src/model/interfaces.js';
 import { UsageError } from '../../../src/model/problem.js';
 import { formatNanos, UTC } from '../../../src/model/time.js';
+import { openInputs } from '../../../src/sources/files/open.js';
 import {
   concat,
   ethernet,
@@ -224,6 +226,22 @@ describe('evidence', () => {
     expect(events).toEqual([]);
     expect(inputs.firstTime).toBeUndefined();
   });
+});
+
+test('a named file that nobody knows is told of, whatever was asked for', async () => {
+  const path = scratch.write('rules', 'table ip kube-proxy {\n}\n');
+  const skipped = async (input: string, named: boolean) => {
+    const { skipped } = await openInputs([{ path: input }], {
+      interfaces: new Interfaces(),
+      offsetAt: UTC,
+      onProblem: () => undefined,
+      kinds: new Set(['iptables-save']),
+    });
+    expect(skipped.map((it) => [it.file, it.named])).toEqual(named ? [[path, true]] : []);
+    return skipped[0]?.reason;
+  };
+  expect(await skipped(path, true)).toContain('take what nft -j list ruleset prints');
+  await skipped(scratch.path, false);
 });
 
 test('an nft rule set is known and said to be of no use yet', async () => {
