@@ -70,6 +70,8 @@ const EARLY_NS = 1_000_000_000;
 const LATE_NS = 2_000_000_000;
 const FIRST_BUCKETS = 1 << 14;
 const MAX_WORD = 0xffff_ffff;
+/** A place is a pair, and in it where its count lies. */
+const BITS_A_WORD = 32;
 
 interface Held {
   readonly row: number;
@@ -79,7 +81,8 @@ interface Held {
 /**
  * Which packets belong to which connection, by what the machine said of it: their ends on either side of each
  * translation, and when. Takes a run's events, of which a connection's last tells what its comment says, and then, for its packets once more in about their order, gives the
- * comment that one of the first of a connection gets. Some 200 bytes are kept of a connection.
+ * comment that one of the first of a connection gets: first the `place` of each in its connection, in any order, then
+ * in the packets' order what stands `at` it. Some 200 bytes are kept of a connection.
  */
 export class PacketComments {
   private readonly textOf: (attribution: Attribution, codes: readonly string[]) => string;
@@ -110,10 +113,10 @@ export class PacketComments {
     }
   }
 
-  /** The comment of a packet; `undefined` if it gets none. Counts it. */
-  of(words: Uint32Array, row: number): string | undefined {
+  /** What a packet is to its connection, for `at`; -1: nothing that is told. */
+  place(words: Uint32Array, row: number): number {
     const role = roleOf(words, row);
-    if (role === OTHER) return undefined;
+    if (role === OTHER) return -1;
     const { key } = this;
     for (let w = 0; w < 4; w++) {
       key[ENDS + w] = words[row + P_SRC + w] as number;
@@ -123,15 +126,24 @@ export class PacketComments {
     const ports = [words[row + P_SPORT] as number, words[row + P_DPORT] as number] as const;
     const fromFirst = this.order(protocol, ...ports);
     const pair = this.find(words[row + P_SEC] as number, words[row + P_NSEC] as number);
-    if (pair < 0) return undefined;
-    const kept = this.pairs.words;
-    const counts = kept[pair + COUNTS] as number;
+    if (pair < 0) return -1;
+    const counts = this.pairs.words[pair + COUNTS] as number;
     const fromClient = fromFirst === ((counts & CLIENT_FIRST) !== 0);
     const isDatagram = role === OPENING && protocol !== TCP && protocol !== SCTP;
-    const place = isDatagram && !fromClient ? ANSWER : role;
+    return pair * BITS_A_WORD + (isDatagram && !fromClient ? ANSWER : role);
+  }
+
+  /** The comment of a packet at its `place`; `undefined` if enough have it. Counts it. */
+  at(place: number): string | undefined {
+    const role = place % BITS_A_WORD;
+    const pair = (place - role) / BITS_A_WORD;
+    const kept = this.pairs.words;
+    const protocol = kept[pair + PROTOCOL] as number;
+    const isDatagram = role !== END && protocol !== TCP && protocol !== SCTP;
     const most = isDatagram ? MAX_DATAGRAMS : MAX_HANDSHAKE;
-    if (((counts >>> place) & 255) >= most) return undefined;
-    kept[pair + COUNTS] = counts + (1 << place);
+    const counts = kept[pair + COUNTS] as number;
+    if (((counts >>> role) & 255) >= most) return undefined;
+    kept[pair + COUNTS] = counts + (1 << role);
     return this.text(kept[pair + CONNECTION] as number);
   }
 

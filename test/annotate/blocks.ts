@@ -86,3 +86,106 @@ export function commentsOf(blocks: readonly Block[]): Map<number, string[]> {
   }
   return comments;
 }
+
+/** Sizes of the numbers in a block's fixed part, and in its options, that a byte order turns (section 4 of the draft). */
+const FIXED_NUMBERS: Readonly<Record<number, readonly number[]>> = {
+  1: [2, 2, 4],
+  2: [2, 2, 4, 4, 4, 4],
+  3: [4],
+  5: [4, 4, 4],
+  6: [4, 4, 4, 4, 4],
+  10: [4, 4],
+  2989: [4],
+};
+const OPTION_NUMBERS: Readonly<Record<string, readonly number[]>> = {
+  '1/14': [8],
+  '2/2': [4],
+  '5/2': [4, 4],
+  '5/4': [8],
+  '5/5': [8],
+  '5/7': [8],
+  '6/2': [4],
+  '6/4': [8],
+  '6/5': [8],
+  '6/6': [4],
+};
+
+function littleEndian(value: Uint8Array, numbers: readonly number[], little: boolean): Uint8Array {
+  const turned = value.slice();
+  if (little) return turned;
+  let at = 0;
+  for (const size of numbers) {
+    turned.subarray(at, at + size).reverse();
+    at += size;
+  }
+  return turned;
+}
+
+/** A packet as it is whatever block it stands in, with the description of its interface in place of a number. */
+export interface Sight {
+  /** Of the interface, without what tells its snap length: link type and options. */
+  readonly interface: string;
+  readonly packet: string;
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+/**
+ * What a capture tells, whatever the byte order and number of its sections: each packet of it, and each other thing but
+ * section headers and names, in their order.
+ */
+export function toldBy(blocks: readonly Block[]): { packets: Sight[]; others: string[] } {
+  let interfaces: string[] = [];
+  let section = -1;
+  const packets: Sight[] = [];
+  const others: string[] = [];
+  for (const block of blocks) {
+    if (block.section !== section) interfaces = [];
+    section = block.section;
+    const { type, little } = block;
+    const fixed = littleEndian(block.fixed, FIXED_NUMBERS[type] ?? [], little);
+    const view = new DataView(fixed.buffer);
+    const options = block.options
+      .filter(({ code, value }) => !isOurs(code, value) && !isSnapRemark(code, value))
+      .map(({ code, value }) => {
+        const numbers = OPTION_NUMBERS[`${type}/${code}`] ?? [];
+        return `${code}=${hex(littleEndian(value, numbers, little))}`;
+      })
+      .join(' ');
+    if (type === SECTION || type === 4) continue;
+    if (type === 1) {
+      interfaces.push(`${view.getUint16(0, true)} ${options}`);
+      others.push(`interface ${interfaces.at(-1)}`);
+    } else if (type === 6 || type === 2) {
+      const isOld = type === 2;
+      const number = isOld ? view.getUint16(0, true) : view.getUint32(0, true);
+      const rest = hex(fixed.subarray(4, 20 + view.getUint32(12, true)));
+      const drops = isOld ? ` ${view.getUint16(2, true)}` : '';
+      packets.push({ interface: interfaces[number] ?? '', packet: `${rest}${drops} ${options}` });
+    } else if (type === 3) {
+      const frame = hex(fixed.subarray(4));
+      const length = hex(fixed.subarray(0, 4));
+      const packet = `0000000000000000${length}${length}${frame} `;
+      packets.push({ interface: interfaces[0] ?? '', packet });
+    } else if (type === 5) {
+      const of = interfaces[view.getUint32(0, true)] ?? '';
+      others.push(`statistics of ${of}: ${hex(fixed.subarray(4))} ${options}`);
+    } else {
+      others.push(`${type}: ${hex(fixed)} ${options}`);
+    }
+  }
+  return { packets, others };
+}
+
+/** What whichpod says of an interface whose snap length it had to state otherwise. */
+function isSnapRemark(code: number, value: Uint8Array): boolean {
+  return code === 1 && new TextDecoder().decode(value).startsWith('recorded with a snap length');
+}
+
+/** Options of the section header, as text. */
+export function headerOf(blocks: readonly Block[]): string[] {
+  const [header] = blocks;
+  return (header?.options ?? []).map(
+    ({ code, value }) => `${code} ${new TextDecoder().decode(value)}`,
+  );
+}

@@ -1,28 +1,43 @@
+import { tmpdir } from 'node:os';
+import { basename } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { OutputEvent } from '../../model/attribution.js';
 import type { InputEvent } from '../../model/event.js';
 import { UsageError } from '../../model/problem.js';
 import { PacketComments } from '../../pipeline/packet-comments.js';
 import { escapeText } from '../../sinks/escape.js';
-import { CaptureCopy } from '../../sinks/pcapng/capture-copy.js';
+import { CaptureSurvey } from '../../sinks/pcapng/capture-survey.js';
 import { commentOf } from '../../sinks/pcapng/comment.js';
+import { CopiedCapture } from '../../sinks/pcapng/copied-capture.js';
 import { NameTimeline } from '../../sinks/pcapng/name-timeline.js';
+import { OneSection } from '../../sinks/pcapng/one-section.js';
+import { Spool } from '../../sinks/pcapng/spool.js';
 import { isOneOf, WholeFile } from '../../sinks/pcapng/whole-file.js';
+import type { InputBytes } from '../../sources/files/chunks.js';
 import type { ReplayInputs } from '../../sources/files/open.js';
 import { tapCapture } from '../../sources/files/tap.js';
 import type { Io } from '../io.js';
 import { Progress } from '../progress.js';
 import { version } from '../version.js';
 import { CaptureAnnotator } from './capture-annotator.js';
+import { CaptureCursor, firstTwo } from './capture-cursor.js';
 
 /** What waits to be written: large enough that a write costs little. */
 const WRITE_BYTES = 1024 * 1024;
 
 type Inputs = Pick<ReplayInputs, 'captures' | 'files' | 'nodes'>;
 
+/** A capture that can be read as often as wanted. */
+interface Again {
+  /** Of the file alone. */
+  readonly name: string;
+  readonly size: number;
+  chunks(): AsyncIterable<Uint8Array>;
+}
+
 /**
- * `replay -w`: what a run's captures have, once more, with what the run found out. Two readings, since what is
- * known of a packet is often said after it.
+ * `replay -w`: what a run's captures have, once more, with what the run found out. Their packets are read again,
+ * since what is known of one is often said after it. To be closed, whatever happens.
  */
 export class Annotation {
   private readonly path: string;
@@ -31,35 +46,46 @@ export class Annotation {
   private readonly node: string | undefined;
   private readonly comments = new PacketComments(commentOf);
   private readonly names = new NameTimeline();
+  private readonly into: Target;
+  private readonly captures: readonly Again[];
+  private readonly spools: Spool[] = [];
+  private readonly progress: Progress;
+  private readonly total: number;
+  private done = 0;
 
-  /** Throws UsageError where these inputs cannot be written there. */
-  static into(path: string, { captures, files, nodes }: Inputs, io: Io): Annotation {
-    if (captures.length === 0) {
+  /** Begins to write there. Throws UsageError or PermissionError where these inputs cannot be written there. */
+  static into(path: string, inputs: Inputs, io: Io): Annotation {
+    if (inputs.captures.length === 0) {
       throw new UsageError('-w: no capture among the inputs, so there is nothing to annotate');
     }
-    const once = captures.find(({ file }) => file.form !== 'file');
-    if (once !== undefined) {
-      throw new UsageError(
-        `-w: captures are read twice, and ${once.file.name} can be read only once; save it into a file first`,
-      );
-    }
-    const same =
-      path === '-'
-        ? undefined
-        : isOneOf(
-            path,
-            files.map(({ key }) => key),
-          );
+    const keys = inputs.files.map(({ key }) => key);
+    const same = path === '-' ? undefined : isOneOf(path, keys);
     if (same !== undefined) {
       throw new UsageError(`-w ${path}: this is an input (${same}); write into another file`);
     }
-    return new Annotation(path, io, nodes.length === 1 ? nodes[0] : undefined);
+    return new Annotation(path, inputs, io);
   }
 
-  private constructor(path: string, io: Io, node: string | undefined) {
+  private constructor(path: string, { captures, nodes }: Inputs, io: Io) {
     this.path = path;
     this.io = io;
-    this.node = node === '' ? undefined : node;
+    const [node = ''] = nodes;
+    this.node = nodes.length === 1 && node !== '' ? node : undefined;
+    this.into = path === '-' ? new Standard(io.stdout) : new Whole(path, io);
+    const distinct = new Map(captures.map((it) => [it.file.key, it]));
+    this.captures = [...distinct.values()].map(({ file, bytes }): Again => {
+      const name = basename(file.name);
+      if (file.form === 'file') {
+        return { name, size: file.size, chunks: () => this.counted(bytes) };
+      }
+      const spool = new Spool(this.into.folder ?? tmpdir());
+      this.spools.push(spool);
+      bytes.keep((chunk) => spool.write(chunk));
+      return { name, size: 0, chunks: () => spool.chunks() };
+    });
+    // Read for what they begin with, and for their packets.
+    this.total = 2 * this.captures.reduce((sum, { size }) => sum + size, 0);
+    this.progress = new Progress(io);
   }
 
   learn(event: InputEvent): void {
@@ -71,47 +97,107 @@ export class Annotation {
   }
 
   /** Writes it all. When the signal is given meanwhile, or was before, no file is left. */
-  async write({ captures }: Inputs): Promise<void> {
-    const { io, path } = this;
-    if (io.signal.aborted) return this.tell('interrupted: nothing was written');
-    const progress = new Progress(io);
-    const total = captures.reduce((sum, { file }) => sum + file.size, 0);
-    const copy = new CaptureCopy(`whichpod ${version()}`);
-    const annotator = new CaptureAnnotator(copy, this.comments, this.names);
-    const into = path === '-' ? new Standard(io.stdout) : new Whole(path, io);
-    let done = 0;
-    const put = async (least: number): Promise<boolean> => {
-      if (copy.waiting >= least) for (const bytes of copy.take()) await into.write(bytes);
-      return !io.signal.aborted && !into.closed;
-    };
+  async write(): Promise<void> {
+    const survey = await this.survey();
+    const section = new OneSection(`whichpod ${version()}`, survey);
+    const keepsState = this.captures.length === 1;
+    const annotator = new CaptureAnnotator(section, this.comments, this.names, keepsState);
+    const cursors = this.captures.map(
+      ({ name, chunks }, position) =>
+        new CaptureCursor(chunks(), this.comments, new CopiedCapture(section, name), position),
+    );
     try {
-      const seen = new Set<string>();
-      for (const source of captures) {
-        if (seen.has(source.file.key)) continue;
-        seen.add(source.file.key);
-        await tapCapture(source, annotator, (read) => {
-          done += read;
-          progress.packets = annotator.packets;
-          progress.show(done, total);
-          return put(WRITE_BYTES);
-        });
-      }
-      await put(0);
-      progress.end();
-      if (io.signal.aborted) return this.tell('interrupted: nothing was written');
-      into.finish();
+      await this.merge(cursors, annotator, section);
     } finally {
-      progress.end();
-      into.discard();
+      for (const cursor of cursors) await cursor.close();
+      this.progress.end();
     }
-    const { blocks, options } = copy.leftOut;
+    if (this.io.signal.aborted) return this.tell('interrupted: nothing was written');
+    await this.into.write(section.take());
+    this.into.finish();
+    this.report(section, annotator);
+  }
+
+  /** Takes away what is not finished. */
+  close(): void {
+    for (const spool of this.spools) spool.close();
+    this.into.discard();
+  }
+
+  private async survey(): Promise<CaptureSurvey> {
+    const survey = new CaptureSurvey();
+    for (const { name, chunks } of this.captures) {
+      survey.input(name);
+      for await (const _ of tapCapture(chunks(), survey)) if (!this.goesOn) break;
+    }
+    return survey;
+  }
+
+  /** The bytes of a file, of which it is shown how many were read. */
+  private async *counted(bytes: InputBytes): AsyncGenerator<Uint8Array> {
+    let before = 0;
+    for await (const chunk of bytes.chunks(() => undefined)) {
+      this.done += bytes.readBytes - before;
+      before = bytes.readBytes;
+      this.progress.show(this.done, this.total);
+      yield chunk;
+    }
+  }
+
+  /** Whether anybody wants the rest. */
+  private get goesOn(): boolean {
+    return !this.io.signal.aborted && !this.into.closed;
+  }
+
+  /** In the order of their times, each in its own. */
+  private async merge(
+    cursors: readonly CaptureCursor[],
+    annotator: CaptureAnnotator,
+    section: OneSection,
+  ): Promise<void> {
+    const open: CaptureCursor[] = [];
+    for (const cursor of cursors) {
+      if (!this.goesOn) return;
+      if (await cursor.read()) open.push(cursor);
+    }
+    for (;;) {
+      const [first, next] = firstTwo(open);
+      if (first === undefined) return;
+      let { head } = first;
+      while (head !== undefined) {
+        annotator.take(head, first.copied);
+        first.advance();
+        head = first.head;
+        if (next?.isBefore(first) === true) break;
+      }
+      if (head !== undefined) continue;
+      // Only now, since the memory of what was read before is used again.
+      if (!(await first.read())) open.splice(open.indexOf(first), 1);
+      this.progress.packets = annotator.packets;
+      if (!this.goesOn) return;
+      if (section.waiting >= WRITE_BYTES) await this.into.write(section.take());
+    }
+  }
+
+  private report(section: OneSection, { packets, commented, stateless }: CaptureAnnotator): void {
+    const { blocks, options } = section.leftOut;
     if (blocks + options > 0) {
       this.tell(
         `${blocks} blocks and ${options} options that contradict themselves were left out: other programs read no further than these`,
       );
     }
+    if (stateless > 0) {
+      this.tell(
+        'the state of whichpod recordings was left out: what is written is a capture; to have it in the file, annotate a recording alone',
+      );
+    }
+    if (section.unturned > 0) {
+      this.tell(
+        `${section.unturned} blocks that only their own program knows were copied as they are, though their section had the other byte order`,
+      );
+    }
     this.tell(
-      `${annotator.packets} packets, ${annotator.commented} with a comment; in Wireshark: frame.comment contains "connection=ID"`,
+      `${packets} packets, ${commented} with a comment; in Wireshark: frame.comment contains "connection=ID"`,
     );
   }
 
@@ -125,6 +211,8 @@ export class Annotation {
 interface Target {
   /** Nobody reads it any more. */
   readonly closed: boolean;
+  /** Where there is room for as much again; absent: nowhere near. */
+  readonly folder: string | undefined;
   write(bytes: Uint8Array): Promise<void>;
   finish(): void;
   discard(): void;
@@ -137,6 +225,10 @@ class Whole implements Target {
   constructor(path: string, io: Io) {
     this.file = new WholeFile(path);
     io.onExit(() => this.file.discard());
+  }
+
+  get folder(): string | undefined {
+    return this.file.folder;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -153,6 +245,7 @@ class Whole implements Target {
 }
 
 class Standard implements Target {
+  readonly folder = undefined;
   closed = false;
   private readonly stream: Writable;
 

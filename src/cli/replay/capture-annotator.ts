@@ -1,57 +1,54 @@
-import type { CaptureTap, PcapHead, PcapngBlock, PcapRecord } from '../../decode/capture/intake.js';
-import { P_NSEC, P_SEC } from '../../model/packet.js';
 import type { PacketComments } from '../../pipeline/packet-comments.js';
-import { type CaptureCopy, roleOfBlock } from '../../sinks/pcapng/capture-copy.js';
+import type { CopiedCapture } from '../../sinks/pcapng/copied-capture.js';
 import type { NameTimeline } from '../../sinks/pcapng/name-timeline.js';
+import type { OneSection } from '../../sinks/pcapng/one-section.js';
+import { type CaptureItem, isState } from './capture-items.js';
 
-/** Copies what a reader finds in captures, with the names of a run before a section's first packet, and comments. */
-export class CaptureAnnotator implements CaptureTap {
+/** Copies what is in captures, with the names of a run before the first packet, and comments. */
+export class CaptureAnnotator {
   packets = 0;
   commented = 0;
-  private readonly copy: CaptureCopy;
+  /** Blocks of recordings' state that were left out. */
+  stateless = 0;
+  private readonly section: OneSection;
   private readonly comments: PacketComments;
   private readonly names: NameTimeline;
-  /** Names stand behind what a section begins with, as whichpod's own recordings must keep their first blocks first. */
+  private readonly keepsState: boolean;
+  /** Names stand behind what the section begins with, as whichpod's own recordings must keep their first blocks first. */
   private isNamed = false;
 
-  constructor(copy: CaptureCopy, comments: PacketComments, names: NameTimeline) {
-    this.copy = copy;
+  /** `keepsState`: there is one capture, so what it may tell of a run is all there is to tell. */
+  constructor(
+    section: OneSection,
+    comments: PacketComments,
+    names: NameTimeline,
+    keepsState: boolean,
+  ) {
+    this.section = section;
     this.comments = comments;
     this.names = names;
+    this.keepsState = keepsState;
   }
 
-  pcap(head: PcapHead): void {
-    this.isNamed = false;
-    this.copy.begin(head);
+  take(item: CaptureItem, copied: CopiedCapture): void {
+    const { found, place } = item;
+    if (item.isPacket) this.nameBefore(item);
+    const comment = place < 0 ? undefined : this.comments.at(place);
+    if (comment !== undefined) this.commented++;
+    if (found.type === 'pcap') copied.begin(found.head);
+    else if (found.type === 'record') copied.record(found.record, comment);
+    else if (this.keepsState || !isState(item)) copied.block(found.block, comment);
+    else this.stateless++;
   }
 
-  record(record: PcapRecord, words: Uint32Array, row: number): void {
-    this.nameBefore(words, row);
-    this.copy.record(record, this.commentOf(words, row));
-  }
-
-  block(block: PcapngBlock, words: Uint32Array, row: number): void {
-    const role = roleOfBlock(block.type);
-    if (role === 'section') this.isNamed = false;
-    const isPacket = (role === 'packet' || role === 'bare') && !block.contradictory;
-    if (isPacket) this.nameBefore(words, row);
-    this.copy.block(block, isPacket && role === 'packet' ? this.commentOf(words, row) : undefined);
-  }
-
-  private nameBefore(words: Uint32Array, row: number): void {
+  private nameBefore({ seconds, nanoseconds }: CaptureItem): void {
     this.packets++;
     if (!this.isNamed) {
       this.isNamed = true;
-      this.copy.names(this.names.begin());
+      this.section.names(this.names.begin());
     }
-    if (row < 0) return;
-    const due = this.names.due(words[row + P_SEC] ?? 0, words[row + P_NSEC] ?? 0);
-    if (due.length > 0) this.copy.names(due);
-  }
-
-  private commentOf(words: Uint32Array, row: number): string | undefined {
-    const comment = row < 0 ? undefined : this.comments.of(words, row);
-    if (comment !== undefined) this.commented++;
-    return comment;
+    if (seconds < 0) return;
+    const due = this.names.due(seconds, nanoseconds);
+    if (due.length > 0) this.section.names(due);
   }
 }

@@ -7,7 +7,7 @@ import { UTC } from '../../model/time.js';
 import { openedEvents } from '../../pipeline/opened-events.js';
 import { RuleCounters } from '../../pipeline/rule-counters.js';
 import { escapeText } from '../../sinks/escape.js';
-import { openInputs, type Skipped } from '../../sources/files/open.js';
+import { openInputs, type ReplayInputs, type Skipped } from '../../sources/files/open.js';
 import type { ReplayRequest } from '../commands.js';
 import type { Io } from '../io.js';
 import { Progress } from '../progress.js';
@@ -40,6 +40,23 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   }
   const annotation =
     request.annotated === undefined ? undefined : Annotation.into(request.annotated, inputs, io);
+  try {
+    return await tell({ request, inputs, interfaces, progress, annotation }, io);
+  } finally {
+    annotation?.close();
+  }
+}
+
+interface Opened {
+  readonly request: ReplayRequest;
+  readonly inputs: ReplayInputs;
+  readonly interfaces: Interfaces;
+  readonly progress: Progress;
+  readonly annotation: Annotation | undefined;
+}
+
+async function tell(opened: Opened, io: Io): Promise<number> {
+  const { request, inputs, interfaces, progress, annotation } = opened;
   const machine = machineFor(inputs, interfaces, {
     saysDirect: request.output.direct,
     describes: request.output.format !== 'summary' || annotation !== undefined,
@@ -91,7 +108,7 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
   // The summary stays the last word.
   shown.show([...last.slice(0, -1), ...counters.statements(), ...last.slice(-1)]);
   const code = await shown.end();
-  await annotation?.write(inputs);
+  await annotation?.write();
   return code;
 }
 

@@ -49,6 +49,8 @@ export interface PcapngBlock {
   readonly little: boolean;
   /** A packet block that contradicts itself. */
   readonly contradictory: boolean;
+  /** When a packet was seen, as its interface counts; absent: it has no time. Changes with the next block. */
+  readonly time?: Stamp;
 }
 
 /**

@@ -11,7 +11,7 @@ import {
 } from '../../model/packet.js';
 import type { Intake, Span } from './intake.js';
 import { isSupportedLink, type Place, placeOf } from './link.js';
-import { TimeScale } from './stamp.js';
+import { type Stamp, TimeScale } from './stamp.js';
 import { NOT_STRAIGHT } from './straight.js';
 
 /**
@@ -90,6 +90,7 @@ export class PcapngFile {
   /** The packet block that was read last contradicts itself. */
   private contradictory = false;
   private declared = 0;
+  private readonly time: Stamp = { seconds: 0, nanoseconds: 0 };
 
   constructor(intake: Intake) {
     this.intake = intake;
@@ -155,7 +156,9 @@ export class PcapngFile {
       if (tap !== undefined) {
         const { little, contradictory } = this;
         const row = rows.length > before ? before * rows.stride : -1;
-        tap.block({ type, bytes: span.bytes, at, size, little, contradictory }, rows.words, row);
+        const time = contradictory ? undefined : this.timeOf(span, at, type);
+        const found = { type, bytes: span.bytes, at, size, little, contradictory };
+        tap.block(time === undefined ? found : { ...found, time }, rows.words, row);
       }
       at += size;
     }
@@ -258,6 +261,20 @@ export class PcapngFile {
         // Name resolution, decryption secrets, custom blocks …: nothing for us.
         break;
     }
+  }
+
+  /** The time of a sound packet block, also of one that is not decoded. */
+  private timeOf({ view }: Span, at: number, type: number): Stamp | undefined {
+    const { little } = this;
+    let described: Described | undefined;
+    if (type === ENHANCED_PACKET) described = this.interfaces[view.getUint32(at + 8, little)];
+    else if (type === PACKET) described = this.interfaces[view.getUint16(at + 8, little)];
+    described?.scale.read(
+      view.getUint32(at + 12, little),
+      view.getUint32(at + 16, little),
+      this.time,
+    );
+    return described === undefined ? undefined : this.time;
   }
 
   /** Sets the order of the section that begins at `at`; false after telling that there is none. */

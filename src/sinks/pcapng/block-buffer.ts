@@ -15,8 +15,7 @@ export interface PcapngOption {
  * begun and ended: its two lengths are filled in at its end, and everything in it is padded to 32 bits.
  */
 export class BlockBuffer {
-  /** To be changed only between sections. */
-  little: boolean;
+  readonly little: boolean;
   private bytes = new Uint8Array(FIRST_BYTES);
   private view = new DataView(this.bytes.buffer);
   private at = 0;

@@ -1,6 +1,9 @@
 import { formatEndpoint } from '../../model/address.js';
 import type { Attribution, Peer } from '../../model/attribution.js';
 
+/** How every comment begins, and no other's: the connection's key follows. */
+export const COMMENT_START = 'whichpod connection=';
+
 /**
  * What a packet's comment says of its connection, in one line: verdict, who was asked by whom, chains,
  * probability, codes of notices. `whichpod connection=ID` begins it in every packet of the connection, on either side of its
@@ -8,7 +11,7 @@ import type { Attribution, Peer } from '../../model/attribution.js';
  */
 export function commentOf(attribution: Attribution, codes: readonly string[] = []): string {
   const { service, rules, verdict, reason, outcome } = attribution;
-  const said = [`whichpod connection=${attribution.connection}`];
+  const said = [`${COMMENT_START}${attribution.connection}`];
   said.push(reason === undefined ? `verdict=${verdict}` : `verdict=${verdict} reason=${reason}`);
   said.push(`outcome=${outcome}`);
   if (service?.name !== undefined) {

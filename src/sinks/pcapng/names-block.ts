@@ -51,7 +51,8 @@ function endNames(out: BlockBuffer): void {
   out.end();
 }
 
-function addressBytes(words: Uint32Array, family: 4 | 6): Uint8Array {
+/** An address in network order. */
+export function addressBytes(words: Uint32Array, family: 4 | 6): Uint8Array {
   const bytes = new Uint8Array(family === 4 ? 4 : 16);
   const first = family === 4 ? 3 : 0;
   for (let i = 0; i < bytes.length; i++) {

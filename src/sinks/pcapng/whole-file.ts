@@ -20,6 +20,8 @@ const MODE = 0o600;
  * one line.
  */
 export class WholeFile {
+  /** Where there is room for it. */
+  readonly folder: string | undefined;
   private readonly path: string;
   /** What is written, which is not there yet under its own name; absent: written as it is. */
   private readonly beside: { readonly name: string; readonly final: string } | undefined;
@@ -30,27 +32,27 @@ export class WholeFile {
     this.path = path;
     const stats = statOf(path);
     if (stats !== undefined && !stats.isFile()) {
-      this.descriptor = this.attempt(() => openSync(path, 'w'));
+      this.folder = undefined;
+      this.descriptor = attempt(path, () => openSync(path, 'w'));
       return;
     }
     // A link goes on to lead to the file.
-    const final = stats === undefined ? path : this.attempt(() => realpathSync(path));
+    const final = stats === undefined ? path : attempt(path, () => realpathSync(path));
     const name = join(dirname(final), `.${basename(final)}.${process.pid}.part`);
     this.beside = { name, final };
-    this.descriptor = this.attempt(() => openSync(name, 'w', MODE));
+    this.folder = dirname(final);
+    this.descriptor = attempt(path, () => openSync(name, 'w', MODE));
   }
 
   /** Blocks until the system has it. */
   write(bytes: Uint8Array): void {
-    this.attempt(() => {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.descriptor, bytes, at);
-    });
+    attempt(this.path, () => writeAll(this.descriptor, bytes));
   }
 
   /** Ends it; then it is there. */
   finish(): void {
     const { beside, descriptor } = this;
-    this.attempt(() => {
+    attempt(this.path, () => {
       closeSync(descriptor);
       if (beside !== undefined) renameSync(beside.name, beside.final);
     });
@@ -72,13 +74,19 @@ export class WholeFile {
       }
     }
   }
+}
 
-  private attempt<T>(action: () => T): T {
-    try {
-      return action();
-    } catch (error) {
-      throw failed(this.path, error);
-    }
+/** Blocks until the system has all of it. */
+export function writeAll(descriptor: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
+}
+
+/** Does something with a file; what goes wrong is thrown as UsageError or PermissionError. */
+export function attempt<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw failed(path, error);
   }
 }
 

@@ -52,6 +52,7 @@ export class InputBytes {
   private begun: Begun | undefined;
   /** Whether it is compressed, once that was seen. */
   private gzip: boolean | undefined;
+  private hear: ((chunk: Uint8Array) => void) | undefined;
   /** Raw bytes that were read so far by the last `chunks`. */
   readBytes = 0;
 
@@ -102,6 +103,11 @@ export class InputBytes {
 
   private forward: (tell: (problem: Problem) => void) => void = () => {};
 
+  /** Who keeps what is in a pipe: hears its uncompressed bytes as `chunks` gives them. */
+  keep(hear: (chunk: Uint8Array) => void): void {
+    this.hear = hear;
+  }
+
   /**
    * All bytes in chunks; a chunk may be read only until the next is asked for. What goes wrong on the
    * way is told once and ends the chunks. The file is closed at the end or when the receiver stops.
@@ -117,9 +123,17 @@ export class InputBytes {
     onProblem: (problem: Problem) => void,
   ): AsyncGenerator<Uint8Array> {
     this.begun = undefined;
+    this.hear?.(head);
     yield head;
     this.forward(onProblem);
-    yield* rest;
+    if (this.hear === undefined) {
+      yield* rest;
+      return;
+    }
+    for await (const chunk of rest) {
+      this.hear(chunk);
+      yield chunk;
+    }
   }
 
   private async *read(onProblem: (problem: Problem) => void): AsyncGenerator<Uint8Array> {

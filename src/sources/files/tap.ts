@@ -1,26 +1,26 @@
 import type { CaptureTap } from '../../decode/capture/intake.js';
 import { CaptureReader } from '../../decode/capture/reader.js';
 import { Interfaces } from '../../model/interfaces.js';
-import type { Source } from './streams.js';
+
+/** Hears what is in a capture piece by piece: `expect` comes before what was found in each. */
+export interface PieceTap extends CaptureTap {
+  /** What is heard next lies in this memory, which stays as it is until the next piece, or in the reader's own. */
+  expect(piece: Uint8Array): void;
+}
 
 /**
  * Reads a capture once more, for what is in it beside its packets of interest; what is wrong with it was told the
- * first time. `pause` is awaited after each chunk; the reading ends when it gives false.
+ * first time. Yields after each piece.
  */
-export async function tapCapture(
-  { file, bytes }: Source,
-  tap: CaptureTap,
-  pause: (bytesRead: number) => Promise<boolean>,
-): Promise<void> {
-  const { node } = file;
-  const interfaces = new Interfaces();
-  const reader = new CaptureReader({ interfaces, tap, ...(node !== undefined && { node }) });
-  let before = 0;
-  for await (const chunk of bytes.chunks(() => undefined)) {
+export async function* tapCapture(
+  chunks: AsyncIterable<Uint8Array>,
+  tap: PieceTap,
+): AsyncGenerator<void> {
+  const reader = new CaptureReader({ interfaces: new Interfaces(), tap });
+  for await (const chunk of chunks) {
+    tap.expect(chunk);
     reader.feed(chunk);
     reader.rows.clear();
-    const read = bytes.readBytes - before;
-    before = bytes.readBytes;
-    if (!(await pause(read))) return;
+    yield;
   }
 }
