@@ -28,6 +28,8 @@ export interface FirstPacket {
 export interface NodeFacts {
   /** The node's own addresses. */
   readonly addresses?: ReadonlySet<string>;
+  /** Whether a Pod is known to have this address for itself: then it is not the node's. */
+  isPods?(address: string): boolean;
   /** The interface by which a packet to this address leaves, where a route is known. */
   interfaceTo?(address: string): string | undefined;
   /** What the kernel's `recent` lists hold: list, address, seconds since it was last seen. */

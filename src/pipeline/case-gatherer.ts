@@ -201,7 +201,11 @@ export class CaseGatherer {
       ...(stale.length > 0 && { staleChains: stale }),
       cluster: then,
       ...((shown !== undefined || kubeProxy !== undefined) && { versions }),
-      node: { ...node, ...(nodeName !== undefined && { name: nodeName }) },
+      node: {
+        ...node,
+        isPods: (address) => cluster.podAt(address, begin) !== undefined,
+        ...(nodeName !== undefined && { name: nodeName }),
+      },
       looked: {
         packets: this.sawPackets,
         conntrack: this.sawConntrack,

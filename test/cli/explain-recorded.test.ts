@@ -81,6 +81,13 @@ describe('a use of addresses that are used again every 100 ms', () => {
     });
   });
 
+  it('assumes nothing of Pods’ addresses where the node’s own are not known', async () => {
+    const { found } = await caseOf(['10.244.1.2:44001', ...REUSED_INPUTS], { nth: '2' });
+    expect(found.node.addresses).toBeUndefined();
+    const { walk } = explainCase(found, exploreWalk);
+    expect(walk?.possible.endings.flatMap(({ assuming }) => assuming)).toEqual([]);
+  });
+
   it('has its own entry’s events, each once though they were printed twice', async () => {
     const { found } = await caseOf(['10.244.1.2:44001', ...REUSED_INPUTS], { nth: '2' });
     expect(

@@ -72,6 +72,7 @@ export class NodeNow {
           ...(own.length > 0 && { addresses: own }),
           ...(routes !== undefined && { routes }),
         }),
+        isPods: (address) => cluster.podAt(address, undefined) !== undefined,
       },
       looked: { rules: inOrder.length > 0, cluster: this.knowsCluster },
     };

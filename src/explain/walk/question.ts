@@ -24,6 +24,7 @@ export function isLocal(address: string, facts: NodeFacts): boolean | Question {
   if (address === '' || address.startsWith('127.') || address === '::1') return true;
   const { addresses } = facts;
   if (addresses) return addresses.has(address) || addresses.has(canonicalAddress(address) ?? '');
+  if (facts.isPods?.(address) === true) return false;
   return {
     yes: `${address} is an address of the node`,
     no: `${address} is not an address of the node`,

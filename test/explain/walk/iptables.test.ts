@@ -190,6 +190,16 @@ describe('a walk', () => {
     ]);
   });
 
+  it('assumes nothing about an address that a Pod has for itself', () => {
+    const rules = nat(
+      '-A PREROUTING -m addrtype --dst-type LOCAL -p tcp -j DNAT --to-destination :8080',
+    );
+    const walk = explored(rules, PACKET, { isPods: (ip) => ip === '10.96.0.10' });
+    expect(walk.endings.map(({ kind, assuming }) => `${kind}: ${assuming.join()}`)).toEqual([
+      'untranslated: ',
+    ]);
+  });
+
   it('does not ask NAT for what conntrack is told not to see', () => {
     const raw = '*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j CT --notrack\nCOMMIT\n';
     const walk = explored(raw + nat('-A PREROUTING -p tcp -j DNAT --to-destination 10.1.1.1:1'));
