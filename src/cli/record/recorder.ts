@@ -64,6 +64,8 @@ export interface RecorderOptions {
   /** A file is ended when it is this large, or this old. */
   readonly maxBytes?: number;
   readonly maxNs?: number;
+  /** What the system calls an interface, where that is not what `interfaces` does. */
+  readonly systemName?: (id: number) => string | undefined;
 }
 
 /**
@@ -298,7 +300,7 @@ export class Recorder {
     const known = numbers.get(key);
     if (known !== undefined && !known.mayLeadToPod) return known.number;
     const name = this.options.interfaces.name(frame.interface);
-    const leads = known?.mayLeadToPod ?? (name !== undefined && leadsElsewhere(name));
+    const leads = known?.mayLeadToPod ?? this.leadsElsewhere(frame.interface);
     const description = leads ? this.podBehind(frame) : undefined;
     if (known !== undefined && description === undefined) return known.number;
     const number = section.interface({
@@ -310,6 +312,12 @@ export class Recorder {
     numbers.set(key, { number, mayLeadToPod: leads && description === undefined });
     interfaces.push({ received: 0 });
     return number;
+  }
+
+  private leadsElsewhere(id: number): boolean {
+    const { systemName, interfaces } = this.options;
+    const name = systemName === undefined ? interfaces.name(id) : systemName(id);
+    return name !== undefined && leadsElsewhere(name);
   }
 
   /** Who is behind a veth whose packet this is: the Pod that sent it or is to get it. */

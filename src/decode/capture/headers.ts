@@ -1,7 +1,8 @@
-import { LINK_ETHERNET, LINK_RAW, LINK_SLL } from './link.js';
+import { LINK_ETHERNET, LINK_RAW, LINK_SLL, LINK_SLL2 } from './link.js';
 
 const ETHERNET_BYTES = 14;
 const SLL_BYTES = 16;
+const SLL2_BYTES = 20;
 const VLAN_BYTES = 4;
 const VLAN_TYPES = new Set([0x8100, 0x88a8, 0x9100]);
 const ARP = 0x0806;
@@ -48,6 +49,14 @@ export function headerBytes(
   if (linkType === LINK_ETHERNET || linkType === LINK_SLL) {
     at += linkType === LINK_SLL ? SLL_BYTES : ETHERNET_BYTES;
     type = u16(at - 2);
+    for (let tags = 0; tags < 2 && VLAN_TYPES.has(type); tags++) {
+      at += VLAN_BYTES;
+      type = u16(at - 2);
+    }
+  } else if (linkType === LINK_SLL2) {
+    // The protocol stands in front, and of a VLAN's tag what is behind its type follows the header.
+    type = u16(at);
+    at += SLL2_BYTES;
     for (let tags = 0; tags < 2 && VLAN_TYPES.has(type); tags++) {
       at += VLAN_BYTES;
       type = u16(at - 2);

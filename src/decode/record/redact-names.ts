@@ -21,6 +21,9 @@ const STANDARD = new Set(
   no-endpoint-nodeports no-endpoint-services nodeport-endpoints-check nodeport-ips reject-chain
   service-endpoints-check service-ips service-nodeports services`.split(/\s+/),
 );
+/** What kube-proxy's ipvs mode calls its ipsets (pkg/proxy/ipvs/ipset.go; `KUBE-6-` for IPv6). */
+const STANDARD_SET =
+  /^KUBE-(?:6-)?(?:CLUSTER-IP|EXTERNAL-IP|LOAD-BALANCER|NODE-PORT|LOOP-BACK|HEALTH-CHECK-NODE-PORT|IPVS-IPS)(?:-(?:LOCAL|FW|SOURCE-IP|SOURCE-CIDR|TCP|UDP|SCTP|HASH))*$/;
 /** By what other programs' chains are told (decode/rules/other-owners.ts). */
 const OWNED =
   /^(?:CILIUM_|cali-|OVN-KUBE-|KUBE-ROUTER-|FLANNEL-|WEAVE|AWS-|ANTREA-|IP-MASQ|CNI-HOSTPORT-|CNI-DN-|CNI-|DOCKER|KUBE-HP-)/;
@@ -28,9 +31,11 @@ const HASHED = /^(KUBE-(?:SVC|SVL|EXT|XLB|FW|SEP)-)([A-Z2-7]{16})$/;
 const NFT =
   /^((?:service|local|external|firewall|endpoint|affinity)-)([A-Z2-7]{8})-([^/]+)\/([^/]+)\/(tcp|udp|sctp)\/([^_/]*)(?:__(.+)\/(\d+))?$/;
 const PROTOCOLS = ['tcp', 'udp', 'sctp'];
+/** Comments that are kept: each Service has a few, on many rules. */
+const MAX_COMMENTS = 50_000;
 /** A chain's name has at most 28 characters (XT_EXTENSION_MAXNAMELEN). */
 const CHAIN_DIGITS = 12;
-/** Words of kube-proxy's and the plug-in portmap's comments. */
+/** Words of kube-proxy's and the plug-in portmap's comments, and the one by which Calico's eBPF mode is told. */
 const WORDS = new Set(
   `kubernetes service services portals nodeports; nodeports NOTE: this must be the last rule in chain
   externally-visible load balancer firewall forwarding rules conntrack pod source destination rule
@@ -39,7 +44,7 @@ const WORDS = new Set(
   masquerade clusterIP from outside LOCAL redirect to Redirect pods trying reach VIP route destinations
   CNI portfwd masquerade mark dnat name: id: Active ClusterIPs IPs that accept NodePort vmap drop or
   reject with LoadBalancerSourceRanges are subject ClusterIP, ExternalIP and LoadBalancer ports of
-  Reject invalid short-circuit hairpin Drop unallocated`.split(/\s+/),
+  Reject invalid short-circuit hairpin Drop unallocated BPF`.split(/\s+/),
 );
 
 /**
@@ -51,6 +56,7 @@ export class RuleNames {
   /** The new hash by the old one. */
   private readonly hashes = new Map<string, string>();
   private readonly learnt = new Set<string>();
+  private readonly comments = new Map<string, string>();
 
   constructor(pseudonyms: Pseudonyms) {
     this.pseudonyms = pseudonyms;
@@ -67,7 +73,9 @@ export class RuleNames {
     }
   }
 
-  learnEndpoint(spelling: string, protocol: string, endpoint: string): void {
+  /** An endpoint of one has the chain that is called so. */
+  learnEndpoint(chain: string, spelling: string, protocol: string, endpoint: string): void {
+    if (this.hashes.has(HASHED.exec(chain)?.[2] ?? '')) return;
     const renamed = this.servicePort(spelling);
     const moved = this.endpoint(endpoint);
     if (renamed === undefined || moved === undefined) return;
@@ -108,11 +116,24 @@ export class RuleNames {
     return (owner ?? 'CHAIN-') + this.pseudonyms.digits(`chain ${name}`, CHAIN_DIGITS);
   }
 
+  /** Of an ipset. */
+  ipset(name: string): string {
+    return STANDARD_SET.test(name) ? name : this.chain(name);
+  }
+
   comment(text: string): string {
-    return text
-      .split(' ')
-      .map((word) => this.word(word))
-      .join(' ');
+    let said = this.comments.get(text);
+    if (said === undefined) {
+      said = text
+        .split(' ')
+        .map((word) => this.word(word))
+        .join(' ');
+      // What a chain in it becomes depends on what was learnt.
+      if (text.includes('KUBE-FW-')) return said;
+      if (this.comments.size >= MAX_COMMENTS) this.comments.clear();
+      this.comments.set(text, said);
+    }
+    return said;
   }
 
   private word(word: string): string {

@@ -2,8 +2,10 @@ import { hmac } from '@noble/hashes/hmac.js';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { formatAddress, MAPPED, parseAddress } from '../../model/address.js';
 
-/** Prefixes whose pseudonyms are kept; with more they are worked out again, with the same result. */
+/** Prefixes, addresses and prints whose pseudonyms are kept; with more they are worked out again, with the same result. */
 const MAX_KEPT = 200_000;
+/** Prints are seen again at once or not at all. */
+const MAX_PRINTS = 20_000;
 /** 48 bits: two of a million names share a pseudonym with a probability of 0.2 %, and then the later gets another. */
 const NAME_DIGITS = 12;
 
@@ -42,6 +44,8 @@ const MADE =
 const STANDARD = new Set(['lo', 'any', '']);
 /** IFNAMSIZ less one. */
 const INTERFACE_CHARACTERS = 15;
+/** 40 bits: a node has some hundred interfaces at a time, and 100,000 in a long run. */
+const INTERFACE_DIGITS = 10;
 
 const encoder = new TextEncoder();
 
@@ -51,17 +55,20 @@ const encoder = new TextEncoder();
  * ICNP 2002; with HMAC-SHA256 in place of AES). Without the key nobody can tell the originals.
  */
 export class Pseudonyms {
-  private readonly key: Uint8Array;
+  /** Has taken the key in, and is copied for each text. */
+  private readonly keyed: ReturnType<typeof hmac.create>;
   private readonly names = new Map<string, string>();
   private readonly given = new Set<string>();
   private readonly pads = new Map<string, Uint8Array>();
-  private readonly addresses = new Map<string, string>();
+  private readonly addresses = new Map<string, Uint32Array>();
+  private readonly texts = new Map<string, string>();
+  private readonly prints = new Map<number, number>();
   private readonly words = new Uint32Array(4);
   private readonly keptPrefixes: ReadonlySet<string>;
   private readonly whole: readonly (readonly [bits: string, v4: boolean])[];
 
   constructor(key: Uint8Array) {
-    this.key = key;
+    this.keyed = hmac.create(sha256, key);
     const kept = new Set<string>();
     const whole: [string, boolean][] = [];
     for (const [address, length, isWhole] of KEPT) {
@@ -112,7 +119,14 @@ export class Pseudonyms {
   /** A fingerprint under the key; 0 means that there is none. */
   print(value: number): number {
     if (value === 0) return 0;
-    return new DataView(this.mac(`print ${value}`).buffer).getUint32(0) || 1;
+    // The same packet is seen on several interfaces, and a connection's FINs look like one another.
+    let print = this.prints.get(value);
+    if (print === undefined) {
+      print = new DataView(this.mac(`print ${value}`).buffer).getUint32(0) || 1;
+      if (this.prints.size >= MAX_PRINTS) this.prints.clear();
+      this.prints.set(value, print);
+    }
+    return print;
   }
 
   /** Replaces a hardware address in place; broadcast and that of loopback stay. */
@@ -134,18 +148,25 @@ export class Pseudonyms {
       : `${words[at]} ${words[at + 1]} ${words[at + 2]} ${words[at + 3]}`;
     let mapped = this.addresses.get(key);
     if (mapped === undefined) {
-      mapped = this.mappedBits(bitsOf(words, at, v4), v4);
+      mapped = this.mapped(words, at, v4);
       if (this.addresses.size >= MAX_KEPT) this.addresses.clear();
       this.addresses.set(key, mapped);
     }
-    const first = v4 ? 3 : 0;
-    for (let w = first; w < 4; w++) {
-      words[at + w] = Number.parseInt(mapped.slice((w - first) * 32, (w - first) * 32 + 32), 2);
-    }
+    words.set(mapped, v4 ? at + 3 : at);
   }
 
   /** An address or network as text; `undefined` if it is none. */
   addressText(text: string): string | undefined {
+    const known = this.texts.get(text);
+    if (known !== undefined) return known;
+    const moved = this.movedText(text);
+    if (moved === undefined) return undefined;
+    if (this.texts.size >= MAX_KEPT) this.texts.clear();
+    this.texts.set(text, moved);
+    return moved;
+  }
+
+  private movedText(text: string): string | undefined {
     const [, address = '', length] = /^([0-9a-fA-F:.]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
     const { words } = this;
     const family = parseAddress(address, words, 0);
@@ -166,38 +187,47 @@ export class Pseudonyms {
 
   private unnamed(name: string, begins: string): string {
     const count = INTERFACE_CHARACTERS - begins.length;
-    return begins + hex(this.mac(`interface ${name}`), Math.min(8, count));
+    return begins + hex(this.mac(`interface ${name}`), Math.min(INTERFACE_DIGITS, count));
   }
 
-  private mappedBits(bits: string, v4: boolean): string {
-    for (const [kept, of4] of this.whole) if (of4 === v4 && bits.startsWith(kept)) return bits;
-    const family = v4 ? 4 : 6;
-    let mapped = '';
-    for (let n = 0; n < bits.length; n++) {
-      const bit = bits.charCodeAt(n) & 1;
-      const prefix = `${family}${bits.slice(0, n)}`;
-      const flip = this.keptPrefixes.has(prefix) ? 0 : this.flip(prefix, n & 7);
-      mapped += String(bit ^ flip);
+  private mapped(words: Uint32Array, at: number, v4: boolean): Uint32Array {
+    const bits = bitsOf(words, at, v4);
+    const from = v4 ? at + 3 : at;
+    const mapped = words.slice(from, v4 ? from + 1 : from + 4);
+    for (const [kept, of4] of this.whole) if (of4 === v4 && bits.startsWith(kept)) return mapped;
+    const family = v4 ? '4' : '6';
+    let isKept = true;
+    for (let byte = 0; byte < bits.length / 8; byte++) {
+      // One code gives the bits for the 255 prefixes of up to 7 bits more than so many bytes.
+      const pad = this.pad(family + bits.slice(0, byte * 8));
+      // Numbered as the nodes of a binary tree.
+      let node = 1;
+      let flips = 0;
+      for (let n = 0; n < 8; n++) {
+        // What begins with a prefix that is not kept is not kept.
+        isKept &&= this.keptPrefixes.has(family + bits.slice(0, byte * 8 + n));
+        const flip = isKept ? 0 : ((pad[node >>> 3] ?? 0) >>> (node & 7)) & 1;
+        flips = (flips << 1) | flip;
+        node = (node << 1) | (bits.charCodeAt(byte * 8 + n) & 1);
+      }
+      const word = byte >>> 2;
+      mapped[word] = ((mapped[word] ?? 0) ^ (flips << (24 - 8 * (byte & 3)))) >>> 0;
     }
     return mapped;
   }
 
-  /** One code gives the bits of the 255 prefixes of up to 7 bits more than a multiple of 8. */
-  private flip(prefix: string, more: number): number {
-    const whole = prefix.slice(0, prefix.length - more);
-    let pad = this.pads.get(whole);
+  private pad(prefix: string): Uint8Array {
+    let pad = this.pads.get(prefix);
     if (pad === undefined) {
-      pad = this.mac(`address ${whole}`);
+      pad = this.mac(`address ${prefix}`);
       if (this.pads.size >= MAX_KEPT) this.pads.clear();
-      this.pads.set(whole, pad);
+      this.pads.set(prefix, pad);
     }
-    // Numbered as the nodes of a binary tree.
-    const node = Number.parseInt(`1${prefix.slice(prefix.length - more)}`, 2);
-    return ((pad[node >>> 3] ?? 0) >>> (node & 7)) & 1;
+    return pad;
   }
 
   private mac(text: string): Uint8Array {
-    return hmac(sha256, this.key, encoder.encode(text));
+    return this.keyed.clone().update(encoder.encode(text)).digest();
   }
 }
 

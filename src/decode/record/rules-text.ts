@@ -38,35 +38,59 @@ export function* textOfRules(rules: RuleSet, rewritten = false): Generator<Uint8
 
 /** The rules that text and head stand for; `undefined` if the text is not what `textOfRules` makes. */
 export function rulesOfText(head: RulesHead, text: Uint8Array): RuleSet | undefined {
-  const { kind, family, backend, version, printed } = head;
-  const common = {
+  if (head.kind === 'iptables') {
+    const reading = new RulesOfText(head);
+    reading.feed(text);
+    return reading.end();
+  }
+  let read: unknown;
+  try {
+    read = JSON.parse(new TextDecoder().decode(text));
+  } catch {
+    return undefined;
+  }
+  if (!isNftParts(read)) return undefined;
+  return {
+    kind: head.kind,
+    ...common(head),
+    backend: 'nft',
+    chains: byName(read.chains),
+    sets: byName(read.sets),
+    maps: byName(read.maps),
+  };
+}
+
+/** The same of iptables' rules whose text comes in parts. */
+export class RulesOfText {
+  private readonly head: RulesHead;
+  private readonly reader: IptablesSaveReader;
+  private isEmpty = true;
+
+  constructor(head: RulesHead) {
+    this.head = head;
+    this.reader = new IptablesSaveReader({ backend: head.backend });
+  }
+
+  feed(text: Uint8Array): void {
+    if (text.length > 0) this.isEmpty = false;
+    this.reader.feed(text);
+  }
+
+  end(): RuleSet | undefined {
+    this.reader.end();
+    const [dump, ...others] = this.reader.dumps;
+    if (others.length > 0 || (dump === undefined && !this.isEmpty)) return undefined;
+    const { backend } = this.head;
+    return { kind: 'iptables', ...common(this.head), backend, tables: dump?.tables ?? new Map() };
+  }
+}
+
+function common({ family, version, printed }: RulesHead) {
+  return {
     family,
     ...(version !== undefined && { version }),
     ...(printed !== undefined && { time: BigInt(printed) }),
   };
-  if (kind === 'nftables') {
-    let read: unknown;
-    try {
-      read = JSON.parse(new TextDecoder().decode(text));
-    } catch {
-      return undefined;
-    }
-    if (!isNftParts(read)) return undefined;
-    return {
-      kind,
-      ...common,
-      backend: 'nft',
-      chains: byName(read.chains),
-      sets: byName(read.sets),
-      maps: byName(read.maps),
-    };
-  }
-  const reader = new IptablesSaveReader({ backend });
-  reader.feed(text);
-  reader.end();
-  const [dump, ...others] = reader.dumps;
-  if (others.length > 0 || (dump === undefined && text.length > 0)) return undefined;
-  return { kind, ...common, backend, tables: dump?.tables ?? new Map() };
 }
 
 /** What rules make reachable, as the sources of rules work it out. */
