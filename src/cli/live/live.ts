@@ -137,7 +137,8 @@ export async function watch(request: LiveRequest, io: Io, witness?: Witness): Pr
       io.stderr.write(`watching (${sources.description}); Ctrl-C ends\n`);
       if (request.durationNs === undefined) await end.promise;
       else await Promise.race([end.promise, elapse(request.durationNs / 1_000_000)]);
-      await Promise.all([elapse(DRAIN_MS), isRead && reader.read(true, LAST_READING_MS)]);
+      const read = isRead ? reader.read(true, LAST_READING_MS) : undefined;
+      await Promise.all([elapse(DRAIN_MS), Promise.race([read, elapse(LAST_READING_MS)])]);
       const left = await worked(sources.backlog);
       if (left > 0) {
         const loss: InputEvent = { type: 'loss', loss: unseen(left, io.now()) };

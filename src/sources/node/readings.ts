@@ -32,6 +32,7 @@ export class NodeReader {
   private last: Readings = {};
   private lastRecent: Nanos = 0n;
   private addresses = 0;
+  private reading: Promise<void> = Promise.resolve();
 
   constructor(now: () => Nanos) {
     this.now = now;
@@ -56,7 +57,13 @@ export class NodeReader {
   }
 
   /** Reads, `all` or what costs little; what is new has been told when it resolves. Never rejects. */
-  async read(all = true, limitMs = LIMIT_MS): Promise<void> {
+  read(all = true, limitMs = LIMIT_MS): Promise<void> {
+    // One after the other: what is news is found out by what was told before.
+    this.reading = this.reading.then(() => this.look(all, limitMs));
+    return this.reading;
+  }
+
+  private async look(all: boolean, limitMs: number): Promise<void> {
     const time = this.now();
     const signal = AbortSignal.timeout(limitMs);
     const [{ settings, counters }, recent, routes, proxy] = await Promise.all([
