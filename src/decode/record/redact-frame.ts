@@ -21,13 +21,23 @@ const AUTHENTICATION = 51;
 const MAX_EXTENSIONS = 8;
 /** Common header, and of an INIT chunk its fixed part (RFC 9260, 3.3.2): no addresses. */
 const SCTP_BYTES = 32;
+const INITS = new Set([1, 2]);
+const INIT_BYTES = 20;
 /** A tunnel's packet, the one in it, and an ICMP error's quotation of one more. */
 const MAX_DEPTH = 2;
 /** Destination unreachable, time exceeded, parameter problem: unlike a redirect's, their headers have no address. */
 const ICMP_ERRORS = new Set([3, 11, 12]);
 const ICMPV6_ERRORS = new Set([1, 2, 3, 4]);
-/** End, no-operation, MSS, window scale, SACK permitted, SACK, time stamps. */
-const TCP_OPTIONS = new Set([0, 1, 2, 3, 4, 5, 8]);
+const FRAGMENTATION_NEEDED = 4;
+const PACKET_TOO_BIG = 2;
+/** Options that are kept, and how long they are: MSS, window scale, SACK permitted, SACK, time stamps. */
+const TCP_OPTIONS: ReadonlyMap<number, readonly number[]> = new Map([
+  [2, [4]],
+  [3, [3]],
+  [4, [2]],
+  [5, [10, 18, 26, 34]],
+  [8, [10]],
+]);
 const NO_OPERATION = 1;
 
 /** What an IP header says of what is behind it. */
@@ -195,14 +205,22 @@ export class FrameRedactor {
       }
       case SCTP: {
         // Chunks other than INIT and INIT ACK hold what was sent, or addresses.
-        const end = Math.min(length, at + (isInit(frame[at + 12]) ? SCTP_BYTES : 16));
+        const isInit = INITS.has(frame[at + 12] ?? 0) && u16(frame, at + 14) >= INIT_BYTES;
+        const end = Math.min(length, at + (isInit ? SCTP_BYTES : 16));
         frame.fill(0, Math.min(at + 8, end), Math.min(at + 12, end));
         return end;
       }
       case ICMP:
       case ICMPV6: {
         const errors = protocol === ICMP ? ICMP_ERRORS : ICMPV6_ERRORS;
-        if (at + 8 > length || !errors.has(frame[at] ?? 0)) return at;
+        const type = frame[at] ?? 0;
+        if (at + 8 > length || !errors.has(type)) return at;
+        // The one thing that these four bytes hold is a length (RFC 792, RFC 1191; RFC 4443, 3.2), or a place.
+        const isMtu =
+          protocol === ICMP
+            ? type === 3 && frame[at + 1] === FRAGMENTATION_NEEDED
+            : type === PACKET_TOO_BIG;
+        frame.fill(0, at + 4, isMtu ? at + 6 : at + 8);
         const end = this.network(frame, at + 8, depth + 1);
         sum(frame, at, end, 2, protocol, packet);
         return end;
@@ -231,8 +249,6 @@ export class FrameRedactor {
     for (let w = 0; w < 4; w++) view.setUint32(at + w * 4, words[w] ?? 0);
   }
 }
-
-const isInit = (type: number | undefined): boolean => type === 1 || type === 2;
 
 /** Sets the checksum at `at + place` of a transport that is kept from `at` to `end`. */
 function sum(
@@ -273,7 +289,7 @@ function tcpOptions(frame: Uint8Array, from: number, end: number): void {
       frame.fill(NO_OPERATION, at, end);
       return;
     }
-    if (!TCP_OPTIONS.has(kind)) frame.fill(NO_OPERATION, at, at + length);
+    if (TCP_OPTIONS.get(kind)?.includes(length) !== true) frame.fill(NO_OPERATION, at, at + length);
     at += length;
   }
 }
