@@ -1,8 +1,13 @@
+/** Whether a request still stands. */
+type IsCurrent = (item: number, time: number) => boolean;
+
 /**
  * What is due when. Most requests are "so long from now" for one of a few spans, so they come in the order
  * of their moments for each span: they are put into queues, each in order of time, and only what fits none
  * of them into a heap. Equal moments come out in the order in which they went in, so that a run is
- * deterministic.
+ * deterministic. A request that was replaced by an earlier one stays until its moment, unless memory is
+ * short: then what stands no more is dropped before more memory is taken (a kept-alive connection's idle
+ * bound is days away, and most have ended long before).
  */
 const QUEUES = 8;
 const FIRST_ITEMS = 1_024;
@@ -18,6 +23,11 @@ export class Agenda {
   /** The earliest moment of all, or Infinity, and who has it. */
   private earliest = Number.POSITIVE_INFINITY;
   private holder = QUEUES;
+  private readonly isCurrent: IsCurrent;
+
+  constructor(isCurrent: IsCurrent) {
+    this.isCurrent = isCurrent;
+  }
 
   get size(): number {
     let sum = this.heap.size;
@@ -37,15 +47,15 @@ export class Agenda {
       bestLast = last;
     }
     const order = this.inserted++;
-    const queue = this.queues[best];
-    if (queue === undefined) {
-      this.heap.add(time, order, item);
-      this.firsts[QUEUES] = this.heap.firstTime;
-    } else {
-      queue.add(time, order, item);
-      lasts[best] = time;
-      if (queue.size === 1) this.firsts[best] = time;
+    const into = this.queues[best] ?? this.heap;
+    if (into.isFull) {
+      into.resize(this.isCurrent);
+      this.firsts[best] = into.firstTime;
+      this.lookForEarliest();
     }
+    into.add(time, order, item);
+    this.firsts[best] = into.firstTime;
+    if (best !== QUEUES) lasts[best] = time;
     // Of equal moments the one that was there goes first.
     if (time < this.earliest) {
       this.earliest = time;
@@ -60,17 +70,17 @@ export class Agenda {
 
   /** Removes and returns the item of the earliest moment; -1 if there is none. */
   take(): number {
-    const { holder, firsts } = this;
-    const queue = this.queues[holder];
-    let item: number;
-    if (queue === undefined) {
-      item = this.heap.take();
-      firsts[QUEUES] = this.heap.firstTime;
-    } else {
-      item = queue.take();
-      firsts[holder] = queue.firstTime;
-      if (queue.size === 0) this.lasts[holder] = Number.NEGATIVE_INFINITY;
-    }
+    const { holder } = this;
+    const from = this.queues[holder] ?? this.heap;
+    const item = from.take();
+    this.firsts[holder] = from.firstTime;
+    if (holder !== QUEUES && from.size === 0) this.lasts[holder] = Number.NEGATIVE_INFINITY;
+    this.lookForEarliest();
+    return item;
+  }
+
+  private lookForEarliest(): void {
+    const { firsts } = this;
     let earliest = Number.POSITIVE_INFINITY;
     let first = QUEUES;
     for (let i = 0; i <= QUEUES; i++) {
@@ -82,7 +92,6 @@ export class Agenda {
     }
     this.earliest = earliest;
     this.holder = first;
-    return item;
   }
 
   private orderOf(holder: number): number {
@@ -100,64 +109,72 @@ class Queue {
   firstTime = Number.POSITIVE_INFINITY;
   firstOrder = Number.POSITIVE_INFINITY;
 
+  get isFull(): boolean {
+    return this.size === this.times.length;
+  }
+
+  /** Not to be called while it is full. */
   add(time: number, order: number, item: number): void {
-    if (this.size === this.times.length) this.grow();
     const at = (this.head + this.size) & (this.times.length - 1);
     this.times[at] = time;
     this.orders[at] = order;
     this.items[at] = item;
-    if (this.size++ === 0) {
-      this.firstTime = time;
-      this.firstOrder = order;
-    }
+    if (this.size++ === 0) this.lookForFirst();
   }
 
   take(): number {
     if (this.size === 0) return -1;
     const item = this.items[this.head] ?? -1;
     this.head = (this.head + 1) & (this.times.length - 1);
-    if (--this.size === 0) {
-      if (this.times.length > FIRST_ITEMS) this.shrink();
-      this.firstTime = Number.POSITIVE_INFINITY;
-      this.firstOrder = Number.POSITIVE_INFINITY;
-    } else {
-      this.firstTime = this.times[this.head] ?? 0;
-      this.firstOrder = this.orders[this.head] ?? 0;
-    }
+    this.size--;
+    // A wave has passed.
+    if (this.size === 0 && this.times.length > FIRST_ITEMS) this.resize(() => true);
+    this.lookForFirst();
     return item;
   }
 
-  /** A wave has passed. */
-  private shrink(): void {
-    this.times = new Float64Array(FIRST_ITEMS);
-    this.orders = new Float64Array(FIRST_ITEMS);
-    this.items = new Int32Array(FIRST_ITEMS);
+  /** Drops what stands no more, and takes as much memory as leaves half of it free. */
+  resize(isCurrent: IsCurrent): void {
+    const { times, orders, items, size, head } = this;
+    const mask = times.length - 1;
+    let kept = 0;
+    for (let i = 0; i < size; i++) {
+      const from = (head + i) & mask;
+      if (!isCurrent(items[from] ?? -1, times[from] ?? 0)) continue;
+      // In place: what is written was read before.
+      const to = (head + kept++) & mask;
+      times[to] = times[from] ?? 0;
+      orders[to] = orders[from] ?? 0;
+      items[to] = items[from] ?? 0;
+    }
+    let length = FIRST_ITEMS;
+    while (length < kept * 2) length *= 2;
+    this.times = new Float64Array(length);
+    this.orders = new Float64Array(length);
+    this.items = new Int32Array(length);
+    for (let i = 0; i < kept; i++) {
+      const from = (head + i) & mask;
+      this.times[i] = times[from] ?? 0;
+      this.orders[i] = orders[from] ?? 0;
+      this.items[i] = items[from] ?? 0;
+    }
     this.head = 0;
+    this.size = kept;
+    this.lookForFirst();
   }
 
-  private grow(): void {
-    const old = this.times.length;
-    const times = new Float64Array(old * 2);
-    const orders = new Float64Array(old * 2);
-    const items = new Int32Array(old * 2);
-    for (let i = 0; i < this.size; i++) {
-      const at = (this.head + i) & (old - 1);
-      times[i] = this.times[at] ?? 0;
-      orders[i] = this.orders[at] ?? 0;
-      items[i] = this.items[at] ?? 0;
-    }
-    this.times = times;
-    this.orders = orders;
-    this.items = items;
-    this.head = 0;
+  private lookForFirst(): void {
+    const none = this.size === 0;
+    this.firstTime = none ? Number.POSITIVE_INFINITY : (this.times[this.head] ?? 0);
+    this.firstOrder = none ? Number.POSITIVE_INFINITY : (this.orders[this.head] ?? 0);
   }
 }
 
 /** A binary heap of (moment, order, item) over typed arrays. */
 class Heap {
-  private times = new Float64Array(256);
-  private orders = new Float64Array(256);
-  private items = new Int32Array(256);
+  private times = new Float64Array(FIRST_ITEMS);
+  private orders = new Float64Array(FIRST_ITEMS);
+  private items = new Int32Array(FIRST_ITEMS);
   size = 0;
 
   get firstTime(): number {
@@ -168,8 +185,12 @@ class Heap {
     return this.size === 0 ? Number.POSITIVE_INFINITY : (this.orders[0] ?? 0);
   }
 
+  get isFull(): boolean {
+    return this.size === this.times.length;
+  }
+
+  /** Not to be called while it is full. */
   add(time: number, order: number, item: number): void {
-    if (this.size === this.times.length) this.grow();
     let i = this.size++;
     while (i > 0) {
       const up = (i - 1) >> 1;
@@ -221,16 +242,17 @@ class Heap {
     this.items[at] = item;
   }
 
-  private grow(): void {
-    const size = this.times.length * 2;
-    const times = new Float64Array(size);
-    const orders = new Float64Array(size);
-    const items = new Int32Array(size);
-    times.set(this.times);
-    orders.set(this.orders);
-    items.set(this.items);
-    this.times = times;
-    this.orders = orders;
-    this.items = items;
+  /** Drops what stands no more, and takes as much memory as leaves half of it free. */
+  resize(isCurrent: IsCurrent): void {
+    const { times, orders, items, size } = this;
+    const kept: number[] = [];
+    for (let i = 0; i < size; i++) if (isCurrent(items[i] ?? -1, times[i] ?? 0)) kept.push(i);
+    let length = FIRST_ITEMS;
+    while (length < kept.length * 2) length *= 2;
+    this.times = new Float64Array(length);
+    this.orders = new Float64Array(length);
+    this.items = new Int32Array(length);
+    this.size = 0;
+    for (const i of kept) this.add(times[i] ?? 0, orders[i] ?? 0, items[i] ?? 0);
   }
 }

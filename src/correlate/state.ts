@@ -86,7 +86,7 @@ export interface Span {
 /** What the machine owns. Functions of this folder work on it; nobody else sees it. */
 export class State {
   readonly table = new ConnectionTable();
-  readonly agenda = new Agenda();
+  readonly agenda = new Agenda((slot, time) => this.table.get(slot)?.wakeAt === time);
   readonly phrases = new Phrases();
   readonly interfaces: Interfaces;
   readonly clock: Clock;
