@@ -58,12 +58,12 @@ const END = 16;
 const OTHER = -1;
 
 /**
- * Packets of one role that are commented between one pair of ends: a SYN, its retransmissions, and what
- * several interfaces saw of them.
+ * Packets of one role that are commented between one pair of ends: a SYN and its six retransmissions, each as several
+ * interfaces and several captures saw it.
  */
-const MAX_HANDSHAKE = 8;
+const MAX_HANDSHAKE = 64;
 /** A flow of datagrams goes on in the same two roles. */
-const MAX_DATAGRAMS = 4;
+const MAX_DATAGRAMS = 8;
 /** A packet may be this much older than what is known of its connection's beginning. */
 const EARLY_NS = 1_000_000_000;
 /** Resets and errors come late. */
@@ -165,10 +165,13 @@ export class PacketComments {
     const { client, destination, backend, source = client } = attribution;
     const protocol = protocolNumber(attribution.protocol);
     this.pair(row, protocol, client, destination);
-    if (backend === undefined) return;
-    this.pair(row, protocol, source, backend);
-    // Between its two translations.
-    if (source !== client) this.pair(row, protocol, client, backend);
+    const ends = [backend, ...(attribution.claims ?? []).map((claim) => claim.backend)];
+    for (const end of ends) {
+      if (end === undefined) continue;
+      this.pair(row, protocol, source, end);
+      // Between its two translations.
+      if (source !== client) this.pair(row, protocol, client, end);
+    }
   }
 
   private setTimes(

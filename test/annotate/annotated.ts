@@ -39,12 +39,18 @@ export function program(name: string, ...argv: readonly string[]): Run {
 }
 
 /** Rows of fields that tshark shows. */
-export function fields(path: string, filter: string, ...names: readonly string[]): string[][] {
+export function fields(
+  path: string,
+  filter: string,
+  names: readonly string[],
+  options: readonly string[] = [],
+): string[][] {
   const shown = names.flatMap((name) => ['-e', name]);
   const { code, stdout, stderr } = program(
     'tshark',
     ...['-N', 'n', '-r', path, '-T', 'fields', ...shown],
     ...(filter === '' ? [] : ['-Y', filter]),
+    ...options,
   );
   if (code !== 0 || stderr !== '') throw new Error(`tshark ${path}: ${code} ${stderr}`);
   return stdout

@@ -62,7 +62,7 @@ describe("the tutorial's capture, annotated", () => {
 
   it.skipIf(NO_WIRESHARK)('finds both sides of a connection by its key in stock tshark', () => {
     const columns = ['frame.number', 'ip.src', 'tcp.srcport', 'ip.dst', 'tcp.dstport', 'tcp.flags'];
-    const all = fields(path, 'tcp.flags.syn == 1', ...columns);
+    const all = fields(path, 'tcp.flags.syn == 1', columns);
     for (const { connection, client, destination, backend } of closed) {
       const ends = [destination, backend].map(({ ip, port }) => `${ip} ${port}`);
       const expected = all.filter(([, src, sport, dst, dport]) => {
@@ -71,7 +71,7 @@ describe("the tutorial's capture, annotated", () => {
           ? ends.includes(`${dst} ${dport}`)
           : dst === client.ip && dport === String(client.port) && ends.includes(`${src} ${sport}`);
       });
-      expect(fields(path, `frame.comment contains "connection=${connection}"`, ...columns)).toEqual(
+      expect(fields(path, `frame.comment contains "connection=${connection}"`, columns)).toEqual(
         expected,
       );
       // A SYN and its answer, before translation and after.
@@ -81,7 +81,7 @@ describe("the tutorial's capture, annotated", () => {
 
   it.skipIf(NO_WIRESHARK)('shows names of Pods and Services in stock tshark', () => {
     const shown = new Set(
-      fields(path, 'frame.comment', 'ip.src', 'ip.src_host').map((row) => row.join(' ')),
+      fields(path, 'frame.comment', ['ip.src', 'ip.src_host']).map((row) => row.join(' ')),
     );
     for (const { client, destination, backend } of closed) {
       expect(shown).toContain(`${client.ip} client.default.pod`);

@@ -23,6 +23,9 @@ export function commentOf(attribution: Attribution, codes: readonly string[] = [
   const { destination, backend } = attribution;
   said.push(`destination=${formatEndpoint(destination.ip, destination.port)}`);
   if (backend !== undefined) said.push(`backend=${nameOf(backend)}`);
+  for (const claim of attribution.claims ?? []) {
+    said.push(`${claim.evidence}-says=${nameOf(claim.backend)}`);
+  }
   if (rules !== undefined && rules.path.length > 0) said.push(`chain=${rules.path.join('>')}`);
   if (rules?.probability !== undefined) said.push(`probability=${rules.probability}`);
   if (rules?.affinity === true) said.push('affinity=yes');
