@@ -1,4 +1,12 @@
-import type { Attribution, Outcome, Reason, Traffic, Verdict } from '../model/attribution.js';
+import type {
+  Attribution,
+  Backend,
+  Outcome,
+  Reason,
+  ServiceRef,
+  Traffic,
+  Verdict,
+} from '../model/attribution.js';
 import type { ServiceEntry } from '../model/services.js';
 import type { Nanos } from '../model/time.js';
 
@@ -149,10 +157,18 @@ export class Connection {
   id: string | undefined;
   /** Its time as it was told with the id. */
   startTime: Nanos | undefined;
-  saidAs: Attribution | undefined;
   saidVerdict: Verdict | undefined;
   saidReason: Reason | undefined;
   saidOutcome: Outcome = 'open';
+
+  // What its last line told, to know whether another one would tell something else. Not the line itself: one
+  // for each of a million open connections would be most of the memory.
+  toldVerdict: Verdict | undefined;
+  toldReason: Reason | undefined;
+  toldOutcome: Outcome = 'open';
+  toldBackend: Backend | undefined;
+  toldService: ServiceRef | undefined;
+  toldSource: Attribution['source'];
 
   constructor(slot: number, numbers: Numbers) {
     this.slot = slot;
@@ -191,7 +207,12 @@ export class Connection {
     this.judgedRules = undefined;
     this.id = undefined;
     this.startTime = undefined;
-    this.saidAs = undefined;
+    this.toldVerdict = undefined;
+    this.toldReason = undefined;
+    this.toldOutcome = 'open';
+    this.toldBackend = undefined;
+    this.toldService = undefined;
+    this.toldSource = undefined;
     this.saidVerdict = undefined;
     this.saidReason = undefined;
     this.saidOutcome = 'open';

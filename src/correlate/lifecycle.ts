@@ -165,11 +165,15 @@ export function say(state: State, c: Connection): void {
   tally(state, c, j.verdict, j.reason);
   if (!state.describes || !isNews(state, c, j)) return;
   const attribution = describe(state, c, j);
-  const before = c.saidAs;
-  if (before !== undefined && saysTheSame(before, attribution)) return;
-  const first = before === undefined;
-  c.saidAs = attribution;
+  const first = c.toldVerdict === undefined;
+  if (!first && toldTheSame(c, attribution)) return;
   const { backend } = attribution;
+  c.toldVerdict = attribution.verdict;
+  c.toldReason = attribution.reason;
+  c.toldOutcome = attribution.outcome;
+  c.toldBackend = backend;
+  c.toldService = attribution.service;
+  c.toldSource = attribution.source;
   state.out.push({ type: 'attribution', attribution });
   if (!first || backend === undefined || backend.pod !== undefined) return;
   if (!state.knowsPods) {
@@ -187,24 +191,25 @@ export function say(state: State, c: Connection): void {
   }
 }
 
-/** Whether an attribution adds nothing to the one before it that would be worth another line. */
-function saysTheSame(a: Attribution, b: Attribution): boolean {
+/** Whether an attribution adds nothing to what its connection's last line told that would be worth another line. */
+function toldTheSame(c: Connection, now: Attribution): boolean {
+  const { toldBackend: backend, toldService: service, toldSource: source } = c;
   return (
-    a.verdict === b.verdict &&
-    a.reason === b.reason &&
-    a.outcome === b.outcome &&
-    (a.backend === b.backend ||
-      (a.backend?.ip === b.backend?.ip &&
-        a.backend?.port === b.backend?.port &&
-        a.backend?.pod?.name === b.backend?.pod?.name &&
-        a.backend?.pod?.namespace === b.backend?.pod?.namespace)) &&
-    (a.service === b.service ||
-      (a.service?.name === b.service?.name &&
-        a.service?.namespace === b.service?.namespace &&
-        a.service?.portName === b.service?.portName &&
-        a.service?.via === b.service?.via)) &&
-    a.source?.ip === b.source?.ip &&
-    a.source?.port === b.source?.port
+    c.toldVerdict === now.verdict &&
+    c.toldReason === now.reason &&
+    c.toldOutcome === now.outcome &&
+    (backend === now.backend ||
+      (backend?.ip === now.backend?.ip &&
+        backend?.port === now.backend?.port &&
+        backend?.pod?.name === now.backend?.pod?.name &&
+        backend?.pod?.namespace === now.backend?.pod?.namespace)) &&
+    (service === now.service ||
+      (service?.name === now.service?.name &&
+        service?.namespace === now.service?.namespace &&
+        service?.portName === now.service?.portName &&
+        service?.via === now.service?.via)) &&
+    source?.ip === now.source?.ip &&
+    source?.port === now.source?.port
   );
 }
 
