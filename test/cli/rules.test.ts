@@ -293,3 +293,68 @@ describe('recordings', () => {
     expect(stdout).not.toContain('POD');
   });
 });
+
+/** A recorded run on node1, of 2026-11-23 06:07. */
+const RUN = join(ROOT, 'test/record/data/lab.pcapng');
+const SEVERAL = /^rules are in a recorded run and in dumps: .* read last are shown$/m;
+
+describe('a recorded run', () => {
+  const chains = ({ services }: Report): readonly (string | undefined)[] =>
+    services.flatMap(({ balancers }) => balancers.map(({ chain }) => chain));
+
+  it('gives its rules alone, and beside captures and objects that have none', async () => {
+    const alone = await report(RUN);
+    expect(chains(alone)).toContain('KUBE-SVC-LAF2ZDBAKA4Q7TYP');
+    const beside = await rules(
+      RUN,
+      pcap('tutorial/capture.pcapng'),
+      pcap('tutorial/api'),
+      '-o',
+      'json',
+    );
+    expect(chains(JSON.parse(beside.stdout) as Report)).toEqual(chains(alone));
+    expect(beside.stderr).not.toMatch(SEVERAL);
+  });
+
+  it.each([
+    [
+      'dumps of before it are replaced by it',
+      'tutorial',
+      'KUBE-SVC-LAF2ZDBAKA4Q7TYP',
+      'KUBE-SVC-4N57TFCL4MD7ZTDA',
+    ],
+    [
+      'dumps of after it replace it',
+      'tutorial/iptables-save.txt@2026-11-24T00:00:00Z',
+      'KUBE-SVC-4N57TFCL4MD7ZTDA',
+      'KUBE-SVC-LAF2ZDBAKA4Q7TYP',
+    ],
+  ])('%s, whatever is named first, and that is told', async (_, path, chain, not) => {
+    const runs = [
+      await rules(RUN, pcap(path), '-o', 'json'),
+      await rules(pcap(path), RUN, '-o', 'json'),
+    ];
+    for (const { stdout, stderr } of runs) {
+      expect(stderr).toMatch(SEVERAL);
+      const found = chains(JSON.parse(stdout) as Report);
+      expect(found).toContain(chain);
+      expect(found).not.toContain(not);
+    }
+    expect(runs[1]?.stdout).toBe(runs[0]?.stdout);
+  });
+
+  it('shows how its counters moved, and what it attributed', async () => {
+    const watched = await rules(RUN, '--watch');
+    expect([watched.code, watched.stderr]).toEqual([
+      0,
+      expect.stringMatching(/counters moved between \d+ dumps/),
+    ]);
+    const { audit = [] } = await report(RUN, '--audit');
+    expect(audit.map(({ verdict }) => verdict)).toEqual(['too few']);
+  });
+});
+
+it('says how much of a damaged input is lost, as replay does', async () => {
+  const { stderr } = await rules(pcap('malformed/watch-gone.jsonl'), pcap('tutorial'));
+  expect(stderr).toMatch(/watch-gone\.jsonl: .* \[1 lost\]; record the watch again/);
+});

@@ -2,12 +2,10 @@ import { Writable } from 'node:stream';
 import type { OutputEvent } from '../../model/attribution.js';
 import type { InputEvent } from '../../model/event.js';
 import { Interfaces } from '../../model/interfaces.js';
-import { describeWhere, type Problem, UsageError } from '../../model/problem.js';
-import { UTC } from '../../model/time.js';
+import { UsageError } from '../../model/problem.js';
 import { openedEvents } from '../../pipeline/opened-events.js';
 import { RuleCounters } from '../../pipeline/rule-counters.js';
-import { escapeText } from '../../sinks/escape.js';
-import { openInputs, type ReplayInputs, type Skipped } from '../../sources/files/open.js';
+import type { ReplayInputs } from '../../sources/files/open.js';
 import type { ReplayRequest } from '../commands.js';
 import type { Io } from '../io.js';
 import { Progress } from '../progress.js';
@@ -15,24 +13,16 @@ import { Shown } from '../shown.js';
 import { Annotation } from './annotation.js';
 import { finish, machineFor } from './machine.js';
 import { Pace } from './pace.js';
+import { openRecorded } from './recorded-inputs.js';
 
 /** `whichpod replay`: from recordings into the machine, ordered by time, until they end. */
 export async function run(request: ReplayRequest, io: Io): Promise<number> {
   const interfaces = new Interfaces();
   const progress = new Progress(io);
-  const inputs = await openInputs(request.inputs, {
-    interfaces,
-    offsetAt: request.offsetAt ?? UTC,
-    stdin: io.stdin,
-    ...(request.nodeName !== undefined && { node: request.nodeName }),
-    onProblem: (file, problem) => {
-      progress.end();
-      io.stderr.write(`${escapeText(describe(file, problem))}\n`);
-    },
-    onProgress: (done, total) => progress.show(done, total),
+  const inputs = await openRecorded(request, io, interfaces, {
+    progress,
     ...(request.follows === true && { following: io.signal }),
   });
-  io.stderr.write(skippedLines(inputs.skipped));
   if (!inputs.hasEvidence) {
     throw new UsageError(
       'no capture and no conntrack among the inputs, so there is nothing to attribute; add a pcap, or what conntrack -L or -E printed',
@@ -114,28 +104,4 @@ async function tell(opened: Opened, io: Io): Promise<number> {
 
 function nowhere(): Writable {
   return new Writable({ write: (_chunk, _encoding, done) => done() });
-}
-
-/** What is wrong with a file, in one line. */
-export function describe(file: string, problem: Problem): string {
-  const where = describeWhere(problem.where);
-  const lost = problem.lost === undefined ? '' : ` [${problem.lost} lost]`;
-  return `${file}: ${problem.message}${where === '' ? '' : ` (${where})`}${lost}; ${problem.advice}`;
-}
-
-/** Files of a folder that say nothing are named in one line; those that the user named get a line each. */
-export function skippedLines(skipped: readonly Skipped[]): string {
-  const lines = skipped
-    .filter(({ named, kind }) => named || kind === 'unsupported' || kind === 'no-time')
-    .map(({ file, reason }) => `${file}: ${reason}\n`);
-  const rest = skipped.filter(
-    ({ named, kind }) => !named && (kind === 'unknown' || kind === 'empty'),
-  );
-  for (const kind of ['unknown', 'empty'] as const) {
-    const names = rest.filter((it) => it.kind === kind).map(({ file }) => file);
-    if (names.length === 0) continue;
-    const what = kind === 'unknown' ? 'not recognised as evidence, skipped' : 'empty';
-    lines.push(`${what}: ${names.join(', ')}\n`);
-  }
-  return lines.map((line) => `${escapeText(line.trimEnd())}\n`).join('');
 }

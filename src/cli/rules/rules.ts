@@ -203,20 +203,17 @@ function movesOf(
   overview: RuleOverview,
 ): readonly { readonly at: Nanos | undefined; readonly moves: readonly CounterMove[] }[] {
   const looks: { at: Nanos | undefined; moves: readonly CounterMove[] }[] = [];
-  for (const [i, { rules, file, time }] of dumps.entries()) {
+  for (const [i, { rules, node, time }] of dumps.entries()) {
     const earlier = dumps
       .slice(0, i)
       .findLast((one) =>
         book.held.some(
-          (held) =>
-            isSameSeries(held, one.rules, one.file.node) && isSameSeries(held, rules, file.node),
+          (held) => isSameSeries(held, one.rules, one.node) && isSameSeries(held, rules, node),
         ),
       );
     if (earlier === undefined) continue;
     const withRules = (to: HeldRules['rules']): HeldRules[] =>
-      book.held.map((held) =>
-        isSameSeries(held, rules, file.node) ? { ...held, rules: to } : held,
-      );
+      book.held.map((held) => (isSameSeries(held, rules, node) ? { ...held, rules: to } : held));
     const after = withRules(rules);
     const moves = movesBetween(
       snapshot(overview, withRules(earlier.rules)),
@@ -225,7 +222,7 @@ function movesOf(
       after,
     ).filter(({ read }) => {
       const held = book.held[read];
-      return held !== undefined && isSameSeries(held, rules, file.node);
+      return held !== undefined && isSameSeries(held, rules, node);
     });
     looks.push({ at: time, moves });
   }
