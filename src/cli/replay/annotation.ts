@@ -1,4 +1,3 @@
-import { tmpdir } from 'node:os';
 import { basename } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { OutputEvent } from '../../model/attribution.js';
@@ -11,7 +10,6 @@ import { commentOf } from '../../sinks/pcapng/comment.js';
 import { CopiedCapture } from '../../sinks/pcapng/copied-capture.js';
 import { NameTimeline } from '../../sinks/pcapng/name-timeline.js';
 import { OneSection } from '../../sinks/pcapng/one-section.js';
-import { Spool } from '../../sinks/pcapng/spool.js';
 import { isOneOf, WholeFile } from '../../sinks/pcapng/whole-file.js';
 import type { InputBytes } from '../../sources/files/chunks.js';
 import type { ReplayInputs } from '../../sources/files/open.js';
@@ -21,6 +19,7 @@ import { Progress } from '../progress.js';
 import { version } from '../version.js';
 import { CaptureAnnotator } from './capture-annotator.js';
 import { CaptureCursor, firstTwo } from './capture-cursor.js';
+import type { Pipes } from './pipes.js';
 
 /** What waits to be written: large enough that a write costs little. */
 const WRITE_BYTES = 1024 * 1024;
@@ -48,13 +47,15 @@ export class Annotation {
   private readonly names = new NameTimeline();
   private readonly into: Target;
   private readonly captures: readonly Again[];
-  private readonly spools: Spool[] = [];
   private readonly progress: Progress;
   private readonly total: number;
   private done = 0;
 
-  /** Begins to write there. Throws UsageError or PermissionError where these inputs cannot be written there. */
-  static into(path: string, inputs: Inputs, io: Io): Annotation {
+  /**
+   * Begins to write there. `pipes`: what keeps those captures that can be read only once. Throws UsageError or
+   * PermissionError where these inputs cannot be written there.
+   */
+  static into(path: string, inputs: Inputs, pipes: Pipes, io: Io): Annotation {
     if (inputs.captures.length === 0) {
       throw new UsageError('-w: no capture among the inputs, so there is nothing to annotate');
     }
@@ -63,10 +64,10 @@ export class Annotation {
     if (same !== undefined) {
       throw new UsageError(`-w ${path}: this is an input (${same}); write into another file`);
     }
-    return new Annotation(path, inputs, io);
+    return new Annotation(path, inputs, pipes, io);
   }
 
-  private constructor(path: string, { captures, nodes }: Inputs, io: Io) {
+  private constructor(path: string, { captures, nodes }: Inputs, pipes: Pipes, io: Io) {
     this.path = path;
     this.io = io;
     const [node = ''] = nodes;
@@ -75,13 +76,9 @@ export class Annotation {
     const distinct = new Map(captures.map((it) => [it.file.key, it]));
     this.captures = [...distinct.values()].map(({ file, bytes }): Again => {
       const name = basename(file.name);
-      if (file.form === 'file') {
-        return { name, size: file.size, chunks: () => this.counted(bytes) };
-      }
-      const spool = new Spool(this.into.folder ?? tmpdir());
-      this.spools.push(spool);
-      bytes.keep((chunk) => spool.write(chunk));
-      return { name, size: 0, chunks: () => spool.chunks() };
+      const kept = pipes.get(file.key);
+      if (kept !== undefined) return { name, size: 0, chunks: () => kept.chunks() };
+      return { name, size: file.size, chunks: () => this.counted(bytes) };
     });
     // Read for what they begin with, and for their packets.
     this.total = 2 * this.captures.reduce((sum, { size }) => sum + size, 0);
@@ -120,7 +117,6 @@ export class Annotation {
 
   /** Takes away what is not finished. */
   close(): void {
-    for (const spool of this.spools) spool.close();
     this.into.discard();
   }
 
@@ -211,8 +207,6 @@ export class Annotation {
 interface Target {
   /** Nobody reads it any more. */
   readonly closed: boolean;
-  /** Where there is room for as much again; absent: nowhere near. */
-  readonly folder: string | undefined;
   write(bytes: Uint8Array): Promise<void>;
   finish(): void;
   discard(): void;
@@ -225,10 +219,6 @@ class Whole implements Target {
   constructor(path: string, io: Io) {
     this.file = new WholeFile(path);
     io.onExit(() => this.file.discard());
-  }
-
-  get folder(): string | undefined {
-    return this.file.folder;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -245,7 +235,6 @@ class Whole implements Target {
 }
 
 class Standard implements Target {
-  readonly folder = undefined;
   closed = false;
   private readonly stream: Writable;
 

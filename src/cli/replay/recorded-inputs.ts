@@ -46,7 +46,7 @@ export async function loadRecorded(request: NodeRequest, io: Io): Promise<Loaded
   return taken.result(name, inputs.routes.get(name));
 }
 
-interface How extends Pick<OpenOptions, 'kinds' | 'onRules' | 'following'> {
+interface How extends Pick<OpenOptions, 'kinds' | 'onRules' | 'onPipe' | 'following'> {
   /** What is wrong with the inputs was told before. */
   readonly quiet?: boolean;
   /** Of a caller that ends it; else it ends when all is read, and pipes show none. */

@@ -13,15 +13,34 @@ import { Shown } from '../shown.js';
 import { Annotation } from './annotation.js';
 import { finish, machineFor } from './machine.js';
 import { Pace } from './pace.js';
+import { Pipes } from './pipes.js';
 import { openRecorded } from './recorded-inputs.js';
 
 /** `whichpod replay`: from recordings into the machine, ordered by time, until they end. */
 export async function run(request: ReplayRequest, io: Io): Promise<number> {
+  const { annotated } = request;
+  if (annotated === undefined) return runInto(request, undefined, io);
+  const pipes = new Pipes(annotated);
+  try {
+    return await runInto(request, { path: annotated, pipes }, io);
+  } finally {
+    pipes.close();
+  }
+}
+
+/** Where the captures go once more. */
+interface Into {
+  readonly path: string;
+  readonly pipes: Pipes;
+}
+
+async function runInto(request: ReplayRequest, into: Into | undefined, io: Io): Promise<number> {
   const interfaces = new Interfaces();
   const progress = new Progress(io);
   const inputs = await openRecorded(request, io, interfaces, {
     progress,
     ...(request.follows === true && { following: io.signal }),
+    ...(into !== undefined && { onPipe: (source) => into.pipes.keep(source) }),
   });
   if (!inputs.hasEvidence) {
     throw new UsageError(
@@ -29,7 +48,7 @@ export async function run(request: ReplayRequest, io: Io): Promise<number> {
     );
   }
   const annotation =
-    request.annotated === undefined ? undefined : Annotation.into(request.annotated, inputs, io);
+    into === undefined ? undefined : Annotation.into(into.path, inputs, into.pipes, io);
   try {
     return await tell({ request, inputs, interfaces, progress, annotation }, io);
   } finally {

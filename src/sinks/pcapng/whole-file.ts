@@ -20,8 +20,6 @@ const MODE = 0o600;
  * one line.
  */
 export class WholeFile {
-  /** Where there is room for it. */
-  readonly folder: string | undefined;
   private readonly path: string;
   /** What is written, which is not there yet under its own name; absent: written as it is. */
   private readonly beside: { readonly name: string; readonly final: string } | undefined;
@@ -32,7 +30,6 @@ export class WholeFile {
     this.path = path;
     const stats = statOf(path);
     if (stats !== undefined && !stats.isFile()) {
-      this.folder = undefined;
       this.descriptor = attempt(path, () => openSync(path, 'w'));
       return;
     }
@@ -40,7 +37,6 @@ export class WholeFile {
     const final = stats === undefined ? path : attempt(path, () => realpathSync(path));
     const name = join(dirname(final), `.${basename(final)}.${process.pid}.part`);
     this.beside = { name, final };
-    this.folder = dirname(final);
     this.descriptor = attempt(path, () => openSync(name, 'w', MODE));
   }
 
@@ -88,6 +84,12 @@ export function attempt<T>(path: string, action: () => T): T {
   } catch (error) {
     throw failed(path, error);
   }
+}
+
+/** Where there is room for as much as a file holds: beside it; `undefined` if it is no regular one. */
+export function folderOf(path: string): string | undefined {
+  const stats = statOf(path);
+  return stats === undefined || stats.isFile() ? dirname(path) : undefined;
 }
 
 /** Whether a path leads to one of some files, under whatever name. */

@@ -64,6 +64,8 @@ export interface OpenOptions {
   readonly kinds?: ReadonlySet<InputKind>;
   /** Hears of every dump of rules, also of one that tells nothing but new counters. */
   readonly onRules?: (dump: RuleDump) => void;
+  /** Is given each capture and recording in a pipe before it is read. */
+  readonly onPipe?: (source: Source) => void;
   /** Wait for what is added to a recording that is still being written, until this signal. */
   readonly following?: AbortSignal;
   /** Bytes of the streams' files read so far, of `ReplayInputs.totalBytes`. */
@@ -157,6 +159,8 @@ export async function openInputs(
     if (head.problem !== undefined && (kind === 'empty' || kind === 'unknown')) {
       throw unusable(file.name, head.problem);
     }
+    const isPiped = file.form !== 'file' && (kind === 'capture' || kind === 'recording');
+    if (isPiped) options.onPipe?.({ file, bytes });
     opened.push({ file, bytes, head, kind });
   }
   return new Opening(opened, options).run();
