@@ -161,7 +161,8 @@ class Building {
       const { path } = route.rule;
       const chain = balancerIn(path);
       const before = chain === undefined ? path : path.slice(0, path.lastIndexOf(chain));
-      const key = `${chain ?? ''}\0${before.join(' ')}\0${JSON.stringify(route.clients ?? null)}`;
+      const clients = route.clients === undefined ? '' : JSON.stringify(route.clients);
+      const key = `${chain ?? ''}\0${before.join(' ')}\0${clients}`;
       const group = groups.get(key);
       if (group === undefined) groups.set(key, [route]);
       else group.push(route);
@@ -223,10 +224,10 @@ class Building {
     all: readonly EndpointRoute[],
     choices: ReadonlyMap<string, Choice>,
   ): EndpointView[] {
-    const order = [...choices.keys()];
-    const place = (route: EndpointRoute): number => order.indexOf(route.rule.path.at(-1) ?? '');
-    const routes = order.length === 0 ? all : [...all].sort((a, b) => place(a) - place(b));
-    const isComplete = order.length === routes.length;
+    const order = new Map([...choices.keys()].map((chain, i) => [chain, i]));
+    const place = ({ rule }: EndpointRoute): number => order.get(rule.path.at(-1) ?? '') ?? -1;
+    const routes = order.size === 0 ? all : [...all].sort((a, b) => place(a) - place(b));
+    const isComplete = order.size === routes.length;
     let left = ONE;
     let reached = 1;
     return routes.map((route, i) => {

@@ -7,8 +7,8 @@ import stringWidth from 'string-width';
  * than the plain one, and what Unicode says may be ignored in display (variation selectors, Hangul fillers).
  */
 const UNSAFE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}|^\p{M}/gu;
-/** Printable ASCII and our own three signs: nearly everything, one column a character, no closer look needed. */
-const PLAIN = /^[ -~µ…—]*$/;
+/** Printable ASCII, our own signs and the lines of trees: nearly everything, one column a character, no closer look needed. */
+const PLAIN = /^[ -~µ…—─│├└]*$/;
 
 /** Makes foreign text safe for a terminal and for a line of a table: what would act is shown as `\u{1b}`. */
 export function escapeText(text: string): string {

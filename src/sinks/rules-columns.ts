@@ -20,6 +20,7 @@ export interface RuleColumn extends Shape {
 }
 
 const NOTHING = '—';
+const BETWEEN = ' '.repeat(GAP);
 
 function column(
   rank: number,
@@ -120,15 +121,19 @@ export class RuleLayout {
   }
 
   private line(text: (it: RuleColumn) => string, dim?: (text: string) => string): string {
-    const cells = this.columns.flatMap((it, i) => {
+    let line = '';
+    // A large rule set has 100,000 rows.
+    for (let i = 0; i < this.columns.length; i++) {
+      const it = this.columns[i];
       const width = this.widths[i] ?? 0;
-      if (width === 0) return [];
+      if (it === undefined || width === 0) continue;
       const cell = shorten(text(it), width, 'middle');
       const room = ' '.repeat(Math.max(0, width - displayWidth(cell)));
       const painted = it.dim && dim ? dim(cell) : cell;
-      return [it.right ? room + painted : painted + room];
-    });
-    return cells.join(' '.repeat(GAP)).trimEnd();
+      if (line !== '') line += BETWEEN;
+      line += it.right ? room + painted : painted + room;
+    }
+    return line.trimEnd();
   }
 }
 

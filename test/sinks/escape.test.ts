@@ -65,6 +65,12 @@ describe('shorten', () => {
     expect(shorten(text, width, cut)).toBe(expected);
   });
 
+  it('a line of a tree is as wide as it is shown', () => {
+    const line = '│  ├─ └─ KUBE-SEP-X — 5 µs…';
+    expect(displayWidth(line)).toBe(stringWidth(line));
+    expect(shorten(line, 12, 'end')).toBe('│  ├─ └─ KU…');
+  });
+
   it('never takes more room than it has', () => {
     fc.assert(
       fc.property(

@@ -377,6 +377,8 @@ class Opening {
   }
 
   private notesCounters(file: InputFile, rules: IptablesRules, time: Nanos | undefined): void {
+    // They are held against connections, of which there are none where not everything is read.
+    if (this.options.kinds !== undefined) return;
     const counters = endpointCounters(rules);
     if (counters === undefined || time === undefined) return;
     const { node } = file;
