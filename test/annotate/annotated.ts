@@ -58,3 +58,27 @@ export function fields(
     .filter((line) => line !== '')
     .map((line) => line.split('\t'));
 }
+
+/** A little-endian pcap in another form; the frames stay. */
+export function pcapAs(
+  bytes: Uint8Array,
+  { big = false, snapLength }: { big?: boolean; snapLength?: number | undefined },
+): Uint8Array {
+  const from = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const into = bytes.slice();
+  const view = new DataView(into.buffer);
+  const words = (start: number, count: number): void => {
+    for (let i = start; i < start + count * 4; i += 4) {
+      view.setUint32(i, from.getUint32(i, true), !big);
+    }
+  };
+  words(0, 1);
+  view.setUint16(4, 2, !big);
+  view.setUint16(6, 4, !big);
+  words(8, 4);
+  if (snapLength !== undefined) view.setUint32(16, snapLength, !big);
+  for (let record = 24; record < bytes.length; record += 16 + from.getUint32(record + 8, true)) {
+    words(record, 4);
+  }
+  return into;
+}

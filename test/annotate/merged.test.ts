@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
 import { SectionWriter } from '../../src/sinks/pcapng/section-writer.js';
-import { bytesAt, fields, NO_WIRESHARK, program, replay } from './annotated.js';
+import { bytesAt, fields, NO_WIRESHARK, pcapAs, program, replay } from './annotated.js';
 import { blocksOf, headerOf, type Sight, toldBy } from './blocks.js';
 
 const PCAPS = new URL('../../pcaps/', import.meta.url).pathname;
@@ -38,30 +38,6 @@ function inTurn(files: readonly (readonly string[])[]): string[] {
     merged.push(files[first]?.[next[first] ?? 0] ?? '');
     next[first] = (next[first] ?? 0) + 1;
   }
-}
-
-/** A pcap in another form; the frames stay. */
-function pcapAs(
-  bytes: Uint8Array,
-  { big = false, snapLength }: { big?: boolean; snapLength?: number },
-): Uint8Array {
-  const from = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const into = bytes.slice();
-  const view = new DataView(into.buffer);
-  const words = (start: number, count: number): void => {
-    for (let i = start; i < start + count * 4; i += 4) {
-      view.setUint32(i, from.getUint32(i, true), !big);
-    }
-  };
-  words(0, 1);
-  view.setUint16(4, 2, !big);
-  view.setUint16(6, 4, !big);
-  words(8, 4);
-  if (snapLength !== undefined) view.setUint32(16, snapLength, !big);
-  for (let record = 24; record < bytes.length; record += 16 + from.getUint32(record + 8, true)) {
-    words(record, 4);
-  }
-  return into;
 }
 
 /** The tutorial's packets of one interface, as a pcap of tcpdump's own. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -90,10 +90,42 @@ describe("the tutorial's capture, annotated", () => {
     }
   });
 
+  it.skipIf(NO_WIRESHARK)('is found by each filter that the documents give', () => {
+    const formats = readFileSync(new URL('../../docs/formats.md', import.meta.url), 'utf8');
+    const rows = formats.split('\n').filter((line) => line.startsWith('|'));
+    const filters = rows.flatMap((row) =>
+      [...row.matchAll(/`(frame\.comment[^`]*)`/g)].map(([, filter = '']) => filter),
+    );
+    expect(filters).toHaveLength(5);
+    const found = filters.map((filter) => fields(path, filter, ['frame.number']).length);
+    // What is not there in this capture is found in none of its packets.
+    expect(found).toEqual([4, 48, 20, 0, 0]);
+  });
+
   it.skipIf(NO_WIRESHARK)('is read by capinfos without a word', () => {
     const info = program('capinfos', '-c', '-M', path);
     expect(info).toMatchObject({ code: 0, stderr: '' });
     expect(info.stdout).toMatch(/Number of packets: +428\n/);
+  });
+
+  it.skipIf(NO_WIRESHARK)('is read by tcpdump, which refuses the capture itself', () => {
+    // Dumpcap's -s behind an -i holds for that one alone, and libpcap wants one snap length.
+    const source = join(TUTORIAL, 'capture.pcapng');
+    expect(program('tcpdump', '-n', '-r', source).stderr).toContain(
+      'snapshot length 128 different',
+    );
+    const { code, stdout, stderr } = program('tcpdump', '-n', '-r', path);
+    expect(code).toBe(0);
+    expect(stderr.split('\n')).toHaveLength(1);
+    expect(stdout.trimEnd().split('\n')).toHaveLength(428);
+    const remarks = blocksOf(bytesAt(path))
+      .filter(({ type }) => type === 1)
+      .map(({ options }) =>
+        options
+          .filter(({ code }) => code === 1)
+          .map(({ value }) => new TextDecoder().decode(value)),
+      );
+    expect(remarks).toEqual([[], [], [], [], ['recorded with a snap length of 128']]);
   });
 
   it('gets no second comment of the same words when it is annotated again', async () => {

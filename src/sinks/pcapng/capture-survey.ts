@@ -70,7 +70,7 @@ export class CaptureSurvey {
    */
   get snapLength(): number | undefined {
     const { linkTypes, snapLengths } = this;
-    if (!this.several || linkTypes.size !== 1 || snapLengths.size < 2) return undefined;
+    if (linkTypes.size !== 1 || snapLengths.size < 2) return undefined;
     // 0: no limit.
     return snapLengths.has(0) ? 0 : Math.max(...snapLengths);
   }
