@@ -1,7 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { recordedCase } from '../../src/cli/explain/recorded.js';
 import { explainRequest } from '../../src/cli/explain/request.js';
 import { commands } from '../../src/cli/load.js';
@@ -10,8 +12,13 @@ import { explainCase } from '../../src/explain/explain.js';
 import { exploreWalk } from '../../src/explain/walk/explore.js';
 import { formatEndpoint } from '../../src/model/address.js';
 import type { Case, SeenPacket } from '../../src/model/case.js';
+import { UsageError } from '../../src/model/problem.js';
 import { formatNanos } from '../../src/model/time.js';
+import { ethernet, ipv4, pcap, tcp } from '../support/capture-builder.js';
 import { fakeIo } from './fake-io.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'whichpod-explain-recorded-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const pcaps = (path: string): string =>
   fileURLToPath(new URL(`../../pcaps/${path}`, import.meta.url));
@@ -168,6 +175,39 @@ describe('what there is not', () => {
   ])('%s is said with what there was', async (_, words, flags, why) => {
     const inputs = [`${REUSED}/any.pcap.gz`, `${REUSED}/iptables-save.txt.gz`];
     await expect(caseOf([...words, ...inputs], flags)).rejects.toThrow(why);
+  });
+
+  describe('where nothing tells what a Service is', () => {
+    /** One SYN on one interface: nothing shows that it was translated. */
+    const syn = join(folder, 'syn.pcap');
+    writeFileSync(syn, pcap([{ frame: ethernet(ipv4(tcp(), { protocol: 6 })) }]));
+    const none = join(folder, 'conntrack.txt');
+    writeFileSync(none, '');
+    const tutorial = pcaps('tutorial');
+
+    it.each([
+      [
+        'a capture alone',
+        [syn],
+        'they have packets, no conntrack, no rules and no Kubernetes objects: add what conntrack -E -o timestamp or conntrack -L printed, what iptables-save -c or nft -j list ruleset printed or what kubectl get pods,services,endpointslices,nodes -A -o json printed',
+      ],
+      [
+        'a capture and rules of other Services',
+        [syn, `${tutorial}/iptables-save.txt`],
+        'they have packets, rules, no conntrack and no Kubernetes objects: add what conntrack',
+      ],
+      [
+        'an empty listing',
+        [none],
+        'they have no packets, no conntrack, no rules and no Kubernetes objects: add a pcap or pcapng, what conntrack',
+      ],
+    ])('%s is said to lack the rest, and what to add', async (_, inputs, said) => {
+      const asked = caseOf(['10.244.1.2:36033', ...inputs]);
+      await expect(asked).rejects.toThrow(UsageError);
+      await expect(asked).rejects.toThrow(
+        `no connection matches (10.244.1.2:36033): there is none to a Service in what the inputs tell; ${said}`,
+      );
+    });
   });
 
   it('nothing but rules is no input', async () => {

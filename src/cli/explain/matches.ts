@@ -43,8 +43,21 @@ export function tellMatches(
   );
 }
 
-/** That none matches, and what there was. */
-export function whyNone(selector: Selector, told: Told): string {
+/** Kinds of input out of which connections to Services are known, as people say it, and what prints them. */
+const KINDS = {
+  packets: ['packets', 'a pcap or pcapng'],
+  conntrack: ['conntrack', 'what conntrack -E -o timestamp or conntrack -L printed'],
+  rules: ['rules', 'what iptables-save -c or nft -j list ruleset printed'],
+  cluster: [
+    'Kubernetes objects',
+    'what kubectl get pods,services,endpointslices,nodes -A -o json printed',
+  ],
+} as const;
+export type Kind = keyof typeof KINDS;
+export const isKind = (type: string): type is Kind => Object.hasOwn(KINDS, type);
+
+/** That none matches, and what there was. `had`: the kinds among recorded inputs. */
+export function whyNone(selector: Selector, told: Told, had?: ReadonlySet<Kind>): string {
   const { seen, matched, nearest, direct } = told;
   const { nth, text } = selector;
   if (matched > 0) {
@@ -53,7 +66,7 @@ export function whyNone(selector: Selector, told: Told): string {
   const among = seen === 1 ? 'of the 1 connection' : `of the ${seen} connections`;
   const none =
     seen === 0
-      ? `no connection matches (${text}): there is none at all`
+      ? `no connection matches (${text}): ${noneAtAll(had)}`
       : `none ${among} to Services matches (${text})`;
   if (direct !== undefined) {
     return `${none}; one that would goes straight to ${direct}, by no Service's address, so there is nothing to explain`;
@@ -61,6 +74,23 @@ export function whyNone(selector: Selector, told: Told): string {
   const near = nearest.map((attribution) => briefly(attribution));
   if (near.length > 0) return `${none}; the nearest: ${near.join('; ')}`;
   return seen === 0 ? none : `${none}; whichpod replay lists them all`;
+}
+
+/** No connection to a Service was seen: that may be since nothing told which those are. */
+function noneAtAll(had: ReadonlySet<Kind> | undefined): string {
+  const all: readonly Kind[] = ['packets', 'conntrack', 'rules', 'cluster'];
+  const lacking = had === undefined ? [] : all.filter((kind) => !had.has(kind));
+  if (lacking.length === 0) return 'there is none at all';
+  const there = all.filter((kind) => !lacking.includes(kind)).map((kind) => KINDS[kind][0]);
+  const names = lacking.map((kind) => `no ${KINDS[kind][0]}`);
+  const advice = lacking.map((kind) => KINDS[kind][1]);
+  return `there is none to a Service in what the inputs tell; they have ${listed([...there, ...names], 'and')}: add ${listed(advice, 'or')}`;
+}
+
+function listed(words: readonly string[], last: 'and' | 'or'): string {
+  const [only = ''] = words;
+  if (words.length < 2) return only;
+  return `${words.slice(0, -1).join(', ')} ${last} ${words.at(-1)}`;
 }
 
 function count(matched: number): string {

@@ -14,7 +14,7 @@ import type { ReplayInputs } from '../../sources/files/open.js';
 import type { Io } from '../io.js';
 import { finish, machineFor } from '../replay/machine.js';
 import { eventsOf, openRecorded } from '../replay/recorded-inputs.js';
-import { tellMatches, whyNone } from './matches.js';
+import { isKind, type Kind, tellMatches, whyNone } from './matches.js';
 import type { NodeRequest } from './request.js';
 
 /**
@@ -46,9 +46,11 @@ export async function recordedCase(
     if (once === undefined) earlier.hear(said);
     else once.hear(said, meant);
   };
+  const had = new Set<Kind>();
   for await (const batch of eventsOf(inputs, interfaces)) {
     for (const event of batch) {
       once?.take(event);
+      if (isKind(event.type)) had.add(event.type);
       machine.push(event);
     }
     hear(machine.take());
@@ -56,7 +58,7 @@ export async function recordedCase(
   }
   hear(finish(machine, inputs));
   const chosen = choice.chosen;
-  if (chosen === undefined) throw new UsageError(whyNone(selector, choice));
+  if (chosen === undefined) throw new UsageError(whyNone(selector, choice, had));
   tellMatches(selector, choice, chosen, io);
   if (once !== undefined) return once.result(chosen, choice, inputs);
   return gather(chosen, choice, earlier, request, io);
