@@ -43,4 +43,6 @@ export interface Readings {
   readonly recentCapacity?: number;
   /** kube-proxy's own word of its version. */
   readonly kubeProxy?: string;
+  /** The API server's /version, `v1.30.4`; it is the cluster's and not the node's. */
+  readonly apiServer?: string;
 }

@@ -176,9 +176,7 @@ export class CaseGatherer {
     const stale =
       name === undefined ? [] : this.rules.sets.flatMap((rules) => staleChains(rules, name));
     const then = clusterThen(cluster, attribution, entries, begin);
-    const shown = versionsThen(this.rules.sets, then.nodes);
-    const { kubeProxy } = this.readings;
-    const versions = { ...shown, ...(kubeProxy !== undefined && { kubeProxy }) };
+    const versions = { ...versionsThen(this.rules.sets, then.nodes), ...this.readings.versions };
     const leftOut = this.packets.leftOut + this.conntrack.leftOut;
     const interfaces = [...this.interfacesSeen].flatMap((id) => this.interfaces.name(id) ?? []);
     return {
@@ -200,7 +198,7 @@ export class CaseGatherer {
       entries,
       ...(stale.length > 0 && { staleChains: stale }),
       cluster: then,
-      ...((shown !== undefined || kubeProxy !== undefined) && { versions }),
+      ...(Object.keys(versions).length > 0 && { versions }),
       node: {
         ...node,
         isPods: (address) => cluster.podAt(address, begin) !== undefined,

@@ -1,10 +1,10 @@
-import type { Case } from '../model/case.js';
+import type { Case, Versions } from '../model/case.js';
 import type { ConntrackTable, Readings } from '../model/readings.js';
 import { NANOS_PER_SECOND, type Nanos } from '../model/time.js';
 import type { NodeReadings } from './node-facts.js';
 
 /** Of these the last word counts. */
-const FACTS = ['routes', 'recent', 'recentCapacity', 'kubeProxy'] as const;
+const FACTS = ['routes', 'recent', 'recentCapacity', 'kubeProxy', 'apiServer'] as const;
 type Facts = Omit<Readings, 'table'>;
 
 /**
@@ -59,8 +59,13 @@ export class ReadingsThen {
     };
   }
 
-  get kubeProxy(): string | undefined {
-    return this.facts.kubeProxy;
+  /** What servers said of themselves. */
+  get versions(): Pick<Versions, 'kubeProxy' | 'api'> {
+    const { kubeProxy, apiServer } = this.facts;
+    return {
+      ...(kubeProxy !== undefined && { kubeProxy }),
+      ...(apiServer !== undefined && { api: apiServer }),
+    };
   }
 
   get others(): Pick<Case, 'conntrackTable' | 'recentCapacity'> {

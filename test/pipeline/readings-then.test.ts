@@ -15,8 +15,8 @@ function then(
 ) {
   const readings = new ReadingsThen(BEGIN, ends === 'ends' ? END : undefined);
   for (const [second, told] of all) readings.take(second * S, told);
-  const { node, others, kubeProxy } = readings;
-  return { ...node, ...others, kubeProxy };
+  const { node, others, versions } = readings;
+  return { ...node, ...others, ...versions };
 }
 
 describe('readings around a connection', () => {
@@ -49,7 +49,10 @@ describe('readings around a connection', () => {
 
   it('are those of the first moment after its end, also where a thing was told long before', () => {
     const found = then([
-      [50n, { routes: to('veth1'), recentCapacity: 100, kubeProxy: '1.30.4' }],
+      [
+        50n,
+        { routes: to('veth1'), recentCapacity: 100, kubeProxy: '1.30.4', apiServer: 'v1.31.1' },
+      ],
       [90n, { table: {} }],
       [107n, { routes: to('veth2') }],
       [200n, { routes: to('veth3'), recentCapacity: 5, kubeProxy: '1.31.0' }],
@@ -58,6 +61,7 @@ describe('readings around a connection', () => {
       routes: to('veth2'),
       recentCapacity: 100,
       kubeProxy: '1.30.4',
+      api: 'v1.31.1',
     });
   });
 

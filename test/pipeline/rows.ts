@@ -125,6 +125,7 @@ export function describe(event: InputEvent, into: string[]): void {
       return;
     case 'rules':
     case 'cluster':
+    case 'readings':
     case 'tick':
       into.push(event.type);
       return;

@@ -61,6 +61,13 @@ export class FakeApiServer {
   token: string | undefined;
   /** What a SelfSubjectAccessReview refuses: `watch pods`. It does not keep requests from being answered. */
   readonly denied = new Set<string>();
+  /** What /version is answered with; 404 while there is nothing. */
+  versionAnswer: string | undefined;
+  private tellVersionAsked: () => void = () => undefined;
+  /** Resolves when /version was asked for. */
+  readonly versionAsked = new Promise<void>((resolve) => {
+    this.tellVersionAsked = resolve;
+  });
   /** Reviews are answered with 404, as by a server without them. */
   reviewsNothing = false;
   private readonly server: Server;
@@ -182,6 +189,11 @@ export class FakeApiServer {
     const url = new URL(request.url ?? '/', 'http://fake');
     if (url.pathname === REVIEW && request.method === 'POST' && !this.reviewsNothing) {
       this.review(request, response);
+      return;
+    }
+    if (url.pathname === '/version') this.tellVersionAsked();
+    if (url.pathname === '/version' && this.versionAnswer !== undefined) {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(this.versionAnswer);
       return;
     }
     const resource = PATH.exec(url.pathname)?.[1] as Resource | undefined;

@@ -2,7 +2,7 @@ import type { Readings } from '../../model/readings.js';
 import type { RuleNames } from './redact-names.js';
 import type { Pseudonyms } from './redact-pseudonyms.js';
 
-/** Of kube-proxy's version what kubernetes/kubernetes calls its releases; builders put their names behind it. */
+/** Of a version what kubernetes/kubernetes calls its releases; builders put their names behind it. */
 const RELEASE = /^v?\d{1,3}\.\d{1,3}(?:\.\d{1,3})?(?=[-+]|$)/;
 
 /**
@@ -10,11 +10,12 @@ const RELEASE = /^v?\d{1,3}\.\d{1,3}(?:\.\d{1,3})?(?=[-+]|$)/;
  * a list that is none is left out. Numbers stay.
  */
 export function redactedReadings(
-  { table, routes, recent, recentCapacity, kubeProxy }: Readings,
+  { table, routes, recent, recentCapacity, kubeProxy, apiServer }: Readings,
   pseudonyms: Pseudonyms,
   names: RuleNames,
 ): Readings {
-  const release = RELEASE.exec(kubeProxy ?? '')?.[0];
+  const proxy = RELEASE.exec(kubeProxy ?? '')?.[0];
+  const api = RELEASE.exec(apiServer ?? '')?.[0];
   return {
     ...(table !== undefined && {
       table: Object.fromEntries(COUNTS.flatMap((name) => pairOf(name, table[name]))),
@@ -36,7 +37,8 @@ export function redactedReadings(
       ]),
     }),
     ...(recentCapacity !== undefined && { recentCapacity }),
-    ...(release !== undefined && { kubeProxy: release }),
+    ...(proxy !== undefined && { kubeProxy: proxy }),
+    ...(api !== undefined && { apiServer: api }),
   };
 }
 

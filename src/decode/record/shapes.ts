@@ -165,6 +165,7 @@ const READINGS = shape({
   'recent?': listOf(isPair(isText, listOf(isPair(isText, isAge)))),
   'recentCapacity?': isCount,
   'kubeProxy?': isText,
+  'apiServer?': isText,
 });
 export const isReadings = (value: unknown): value is Readings => READINGS(value);
 

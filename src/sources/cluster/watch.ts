@@ -3,6 +3,7 @@ import { CLUSTER_KINDS, type ClusterKind } from '../../model/cluster.js';
 import type { InputEvent } from '../../model/event.js';
 import { type KubeConfigOptions, loadClusterAccess } from './kube-config.js';
 import { reflect } from './reflector.js';
+import { serverVersion } from './server-version.js';
 import { systemTiming, type Timing } from './timing.js';
 
 export interface WatchClusterOptions extends KubeConfigOptions {
@@ -12,7 +13,7 @@ export interface WatchClusterOptions extends KubeConfigOptions {
 /**
  * The cluster's Pods, Services, EndpointSlices and Nodes, as long as one subscribes: a list of each
  * kind without a time, then every change as it arrives. Only lists and watches these four kinds. When
- * all have been listed once, the notice `cluster-listed` says so. What the network does shows as
+ * all have been listed once, the notice `cluster-listed` says so, and the server is asked for its version. What the network does shows as
  * notices and losses; the stream itself ends only with an error, a UsageError, when the configuration
  * cannot be used. Nothing is read before the subscription; unsubscribing closes all connections.
  */
@@ -24,6 +25,11 @@ export function watchCluster(options: WatchClusterOptions = {}): Observable<Inpu
     const missing = new Set<ClusterKind>(CLUSTER_KINDS);
     const run = async (): Promise<void> => {
       const access = await loadClusterAccess(options);
+      const tellVersion = async (): Promise<void> => {
+        const apiServer = await serverVersion(access, timing, ended.signal);
+        if (apiServer === undefined || ended.signal.aborted) return;
+        emit({ type: 'readings', time: timing.now(), readings: { apiServer } });
+      };
       const all = CLUSTER_KINDS.map((kind) =>
         reflect({
           kind,
@@ -39,6 +45,7 @@ export function watchCluster(options: WatchClusterOptions = {}): Observable<Inpu
               type: 'notice',
               notice: { code: 'cluster-listed', time: timing.now(), detail },
             });
+            tellVersion().catch((error: unknown) => subscriber.error(error));
           },
         }),
       );

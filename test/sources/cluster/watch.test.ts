@@ -586,3 +586,32 @@ test('the records are slim: nothing of a Pod but what names it', async () => {
     'createdAt hostNetwork ips kind name namespace node phase ready resourceVersion uid';
   expect([...keys].filter((key) => key !== 'hostPorts').sort()).toEqual(always.split(' '));
 });
+
+describe('the version of the API server', () => {
+  const isVersion = (event: InputEvent): boolean => event.type === 'readings';
+
+  test('is told once everything is listed', async () => {
+    server.versionAnswer = '{"major":"1","minor":"30","gitVersion":"v1.30.4+k3s1","platform":"x"}';
+    await listed();
+    const told = await events.until(isVersion);
+    expect(told).toMatchObject({ readings: { apiServer: 'v1.30.4+k3s1' } });
+    expect(events.all.findIndex(notice('cluster-listed'))).toBeLessThan(
+      events.all.findIndex(isVersion),
+    );
+  });
+
+  test.each([
+    ['is refused', undefined],
+    ['is no JSON', '<html>'],
+    ['is JSON of something else', '["v1.30.4"]'],
+    ['is no version', '{"gitVersion":"\\u001b[31m"}'],
+    ['never ends', `{"gitVersion":"v1.30.4","x":"${'x'.repeat(100_000)}"}`],
+  ])('hinders nothing where it %s', async (_, answer) => {
+    server.versionAnswer = answer;
+    await listed();
+    await server.versionAsked;
+    server.change('pods', 'ADDED', pod('later'));
+    await events.until(sets('later'));
+    expect(events.all.some(isVersion)).toBe(false);
+  });
+});
