@@ -45,6 +45,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     'latency-2000-p99',
   ],
   record: ['bytes', 'cpu', 'loss'],
+  annotate: ['rate', 'bytes'],
   conntrack: ['xml', 'listing-500'],
   rules: ['time', 'memory', 'block'],
   explain: ['explain-20'],

@@ -8,6 +8,7 @@ import { faultOf, STANDARD, writeRecording } from './generate/recording.js';
 import { loadBefore, machineFacts, toolVersion } from './machine.js';
 import { markdownOf } from './markdown.js';
 import { type Options, parseOptions } from './options.js';
+import { annotate } from './parts/annotate.js';
 import { cluster } from './parts/cluster.js';
 import { conntrack } from './parts/conntrack.js';
 import { decode } from './parts/decode.js';
@@ -29,6 +30,7 @@ const PARTS: readonly Part[] = [
   decode,
   live,
   record,
+  annotate,
   conntrack,
   rules,
   explain,
@@ -39,7 +41,7 @@ const PARTS: readonly Part[] = [
 
 const USAGE = `npm run bench [-- PART...] [--quick] [--rounds N] [--json FILE] [--write] [--dist DIR]
 ${PARTS.map((part) => `  ${part.name.padEnd(10)} ${part.purpose}`).join('\n')}
-replay and formats also take what generate takes.
+replay, formats and annotate also take what generate takes.
 
 npm run bench -- generate DIR [--packets N] [--connections N] [--live N]
     [--format pcap|pcap-ns|pcap-be|pcapng] [--link ethernet|sll2] [--vlan] [--ipv6-share 0.2]

@@ -51,7 +51,8 @@ function filterOf(shape: RecordingShape): string {
   return shape.vlan ? `vlan and (${both})` : both;
 }
 
-function checkSummary(output: string, connections: number): void {
+/** Throws unless all connections were attributed. */
+export function checkSummary(output: string, connections: number): void {
   const last = output.trim().split('\n').at(-1) ?? '';
   const summary = JSON.parse(last) as { connections: { seen: number; attributed: number } };
   const { seen, attributed } = summary.connections;
