@@ -105,7 +105,7 @@ beforeAll(async () => {
   await run.ended;
   liveRules = await written(lab, 'rules', '-o', 'json');
   whatIf = await written(lab, 'explain', ...HYPOTHETICAL);
-}, 180_000);
+}, 300_000);
 afterEach(endAll);
 afterAll(async () => {
   await lab?.close();

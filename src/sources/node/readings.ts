@@ -12,8 +12,10 @@ const ROOT = '/';
 const OFTEN_MS = 10_000;
 /** Routes take two programs, kube-proxy's version a question to it. */
 const SELDOM_TURNS = 6;
-/** Longer lists are read when routes are: they cost as much. */
-const FEW_ADDRESSES = 2_000;
+/** More lists and addresses in them are read when routes are: each list is a file. */
+const FEW_ENTRIES = 2_000;
+/** Reading takes at most one part in so many of the time, what is asked for not counted. */
+const REST = 100n;
 /** Nobody waits longer for a reading. */
 const LIMIT_MS = 5_000;
 /** Of more routes (a node that speaks BGP) only those of single addresses count: they lead to Pods. */
@@ -31,7 +33,7 @@ export class NodeReader {
   private told: Subscriber<InputEvent> | undefined;
   private last: Readings = {};
   private lastRecent: Nanos = 0n;
-  private addresses = 0;
+  private entries = 0;
   private reading: Promise<void> = Promise.resolve();
 
   constructor(now: () => Nanos) {
@@ -40,12 +42,15 @@ export class NodeReader {
       this.told = subscriber;
       let turn = 0;
       let reads = false;
+      let rests: Nanos | undefined;
       const look = async (): Promise<void> => {
-        // A node that is so slow is not asked more often.
-        if (reads) return;
+        const begin = now();
+        // A node that is slow is not asked as often.
+        if (reads || (rests !== undefined && begin < rests)) return;
         reads = true;
         await this.read(turn++ % SELDOM_TURNS === 0);
         reads = false;
+        rests = begin + (now() - begin) * REST;
       };
       void look();
       const timer = setInterval(() => void look(), OFTEN_MS).unref();
@@ -68,7 +73,7 @@ export class NodeReader {
     const signal = AbortSignal.timeout(limitMs);
     const [{ settings, counters }, recent, routes, proxy] = await Promise.all([
       conntrackFacts(ROOT),
-      all || this.addresses <= FEW_ADDRESSES ? readRecent(ROOT) : undefined,
+      all || this.entries <= FEW_ENTRIES ? readRecent(ROOT) : undefined,
       all ? readRoutes(signal) : undefined,
       all ? kubeProxyFacts(signal) : undefined,
     ]);
@@ -108,7 +113,7 @@ export class NodeReader {
     time: Nanos,
   ): Pick<Readings, 'recent'> | undefined {
     if (lists === undefined) return undefined;
-    this.addresses = lists.reduce((sum, [, held]) => sum + held.length, 0);
+    this.entries = lists.reduce((sum, [, held]) => sum + 1 + held.length, 0);
     const recent = bounded(lists);
     const passed = Number(time - this.lastRecent) / NANOS_PER_SECOND;
     if (isSame(recent, this.last.recent, passed)) return undefined;
