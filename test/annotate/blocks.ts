@@ -98,7 +98,10 @@ const FIXED_NUMBERS: Readonly<Record<number, readonly number[]>> = {
   2989: [4],
 };
 const OPTION_NUMBERS: Readonly<Record<string, readonly number[]>> = {
+  '1/8': [8],
+  '1/10': [4],
   '1/14': [8],
+  '1/2989': [4],
   '2/2': [4],
   '5/2': [4, 4],
   '5/4': [8],
@@ -108,6 +111,11 @@ const OPTION_NUMBERS: Readonly<Record<string, readonly number[]>> = {
   '6/4': [8],
   '6/5': [8],
   '6/6': [4],
+};
+/** With the first octet, which tells what it is: a filter that is a program, a verdict that is a number. */
+const VARIED_NUMBERS: Readonly<Record<string, readonly number[]>> = {
+  '1/11/1': [1, 2, 1, 1, 4],
+  '6/7/2': [1, 8],
 };
 
 function littleEndian(value: Uint8Array, numbers: readonly number[], little: boolean): Uint8Array {
@@ -148,7 +156,8 @@ export function toldBy(blocks: readonly Block[]): { packets: Sight[]; others: st
     const options = block.options
       .filter(({ code, value }) => !isOurs(code, value) && !isSnapRemark(code, value))
       .map(({ code, value }) => {
-        const numbers = OPTION_NUMBERS[`${type}/${code}`] ?? [];
+        const varied = VARIED_NUMBERS[`${type}/${code}/${value[0]}`];
+        const numbers = varied ?? OPTION_NUMBERS[`${type}/${code}`] ?? [];
         return `${code}=${hex(littleEndian(value, numbers, little))}`;
       })
       .join(' ');

@@ -36,14 +36,23 @@ function packets(path: string): string[] {
 }
 
 /** Everything that a pcapng block can have, in either byte order. */
-function everything(bigEndian: boolean): Uint8Array {
-  const frames = blocksOf(bytesAt(CAPTURE)).filter(({ type }) => type === 6);
+function everything(bigEndian: boolean, most = Number.POSITIVE_INFINITY): Uint8Array {
+  const frames = blocksOf(bytesAt(CAPTURE))
+    .filter(({ type }) => type === 6)
+    .slice(0, most);
   const order = (...values: number[]): Uint8Array => {
     const bytes = new Uint8Array(values.length * 4);
     const view = new DataView(bytes.buffer);
     for (const [i, value] of values.entries()) view.setUint32(i * 4, value, !bigEndian);
     return bytes;
   };
+  const order64 = (value: bigint): Uint8Array => {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, value, !bigEndian);
+    return bytes;
+  };
+  const after = (first: number, ...rest: readonly Uint8Array[]): Uint8Array =>
+    new Uint8Array(Buffer.concat([Uint8Array.of(first), ...rest]));
   const writer = new SectionWriter({
     bigEndian,
     hardware: 'a machine',
@@ -62,6 +71,19 @@ function everything(bigEndian: boolean): Uint8Array {
       { code: 11, value: new Uint8Array([0, 105, 112]) },
       { code: 13, value: new Uint8Array([0]) },
       { code: 1, value: 'of the interface' },
+    ],
+  });
+  // Of the program for BPF an instruction: ret 65535 (code, jt, jf, k).
+  const instruction = [Uint8Array.from(bigEndian ? [0, 6, 0, 0] : [6, 0, 0, 0])];
+  writer.interface({
+    linkType: 1,
+    snapLength: 65_535,
+    options: [
+      { code: 8, value: order64(10_000_000_000n) },
+      { code: 10, value: order(3_600) },
+      { code: 11, value: after(1, ...instruction, order(65_535)) },
+      { code: 14, value: order64(1n) },
+      { code: 2989, value: new Uint8Array(Buffer.concat([order(32_473), Uint8Array.of(9, 8)])) },
     ],
   });
   writer.names([{ address: '10.9.9.9', names: ['somebody.example'] }]);
@@ -86,7 +108,7 @@ function everything(bigEndian: boolean): Uint8Array {
         { code: 4, value: order(0, 0) },
         { code: 5, value: order(0, n) },
         { code: 6, value: order(3) },
-        { code: 7, value: new Uint8Array([0, 1]) },
+        { code: 7, value: n % 2 === 0 ? new Uint8Array([0, 1]) : after(2, order64(BigInt(n))) },
       ],
     });
   }
@@ -150,7 +172,7 @@ describe('what others recorded', () => {
     const after = packets(at('kept.pcapng'));
     expect(after.map(told)).toEqual(packets(at('everything.pcapng')).map(told));
     const numbers = after.map((line) => line.split('\t').at(-1));
-    expect([428, 429, 859, 1289].map((n) => numbers[n])).toEqual(['0', '0', '1', '2']);
+    expect([428, 429, 859, 1289].map((n) => numbers[n])).toEqual(['0', '0', '2', '4']);
   });
 
   it.each([
@@ -254,10 +276,14 @@ describe('what others recorded', () => {
     async () => {
       const random = seeded(6);
       const below = (limit: number): number => Math.floor(random() * limit);
-      const whole = everything(false).subarray(0, 12_000);
+      const whole = Buffer.concat([
+        everything(true, 12),
+        everything(false, 12),
+        everything(true, 9),
+      ]);
       let written = 0;
       for (let n = 0; n < 40; n++) {
-        const bytes = whole.slice();
+        const bytes = new Uint8Array(whole);
         for (let i = below(4); i >= 0; i--) bytes[below(bytes.length)] = below(256);
         const source = at('mutated.pcapng');
         writeFileSync(source, bytes.subarray(0, 2_000 + below(10_000)));

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { SectionWriter } from '../../src/sinks/pcapng/section-writer.js';
 import { bytesAt, fields, NO_WIRESHARK, pcapAs, program, replay } from './annotated.js';
@@ -53,37 +54,45 @@ const sectionsIn = (path: string): number =>
   blocksOf(bytesAt(path)).filter(({ type }) => type === 0x0a0d0d0a).length;
 
 describe.skipIf(NO_WIRESHARK)('several captures', () => {
-  it('become one section: every packet, its interface named, in the order of their times', async () => {
-    const out = at('scene.pcapng');
-    const { code, stderr } = await replay(SCENE, '-o', 'summary', '-w', out);
-    expect(code).toBe(0);
-    expect(stderr).toContain('549 packets, ');
-    expect(sectionsIn(out)).toBe(1);
-    const pods = program('sh', '-c', `ls ${SCENE}/pods`).stdout.trim().split('\n');
-    const names = ['any.pcap.gz', 'client.pcap.gz', 'eth0.pcap.gz', 'multi.pcapng.gz', ...pods];
-    const inputs = names.map((name) => {
-      const isPod = pods.includes(name);
-      const path = join(SCENE, ...(isPod ? ['pods'] : []), name);
-      // Its own lengths are wrong, and tshark refuses it: annotated alone it is mended.
-      if (!name.startsWith('multi')) return path;
-      const mended = at('mended.pcapng');
-      return replay(path, '-o', 'summary', '-w', mended).then(() => mended);
-    });
-    const files = (await Promise.all(inputs)).map(packetsOf);
-    expect(packetsOf(out)).toEqual(inTurn(files));
-    const named = fields(out, '', ['frame.interface_name', 'frame.interface_description']);
-    const count = (name: string): number =>
-      named.filter((row) => row.some((it) => it === name)).length;
-    for (const [i, name] of names.entries()) {
-      if (!name.startsWith('multi')) expect(count(name), name).toBe(files[i]?.length);
-    }
-    expect(count('cni0')).toBeGreaterThan(0);
-    expect(program('capinfos', '-c', out)).toMatchObject({ code: 0, stderr: '' });
-    const header = headerOf(blocksOf(bytesAt(out)));
-    for (const name of names) {
-      expect(header.filter((it) => it.startsWith(`1 from ${name}`))).toHaveLength(1);
-    }
-  });
+  it.each([
+    ['1.30-iptables-nft/05-no-endpoints', 549],
+    // Each read in several pieces.
+    ['1.36-nftables/02-udp-dns', 11_865],
+  ])(
+    'of %s become one section: every packet, its interface named, in the order of their times',
+    async (name, packets) => {
+      const scene = join(PCAPS, name);
+      const out = at('scene.pcapng');
+      const { code, stderr } = await replay(scene, '-o', 'summary', '-w', out);
+      expect(code).toBe(0);
+      expect(stderr).toContain(`${packets} packets, `);
+      expect(sectionsIn(out)).toBe(1);
+      const pods = program('sh', '-c', `ls ${scene}/pods`).stdout.trim().split('\n');
+      const names = ['any.pcap.gz', 'client.pcap.gz', 'eth0.pcap.gz', 'multi.pcapng.gz', ...pods];
+      const inputs = names.map((name) => {
+        const isPod = pods.includes(name);
+        const path = join(scene, ...(isPod ? ['pods'] : []), name);
+        // Its own lengths are wrong, and tshark refuses it: annotated alone it is mended.
+        if (!name.startsWith('multi')) return path;
+        const mended = at('mended.pcapng');
+        return replay(path, '-o', 'summary', '-w', mended).then(() => mended);
+      });
+      const files = (await Promise.all(inputs)).map(packetsOf);
+      expect(packetsOf(out)).toEqual(inTurn(files));
+      const named = fields(out, '', ['frame.interface_name', 'frame.interface_description']);
+      const count = (name: string): number =>
+        named.filter((row) => row.some((it) => it === name)).length;
+      for (const [i, name] of names.entries()) {
+        if (!name.startsWith('multi')) expect(count(name), name).toBe(files[i]?.length);
+      }
+      expect(count('cni0')).toBeGreaterThan(0);
+      expect(program('capinfos', '-c', out)).toMatchObject({ code: 0, stderr: '' });
+      const header = headerOf(blocksOf(bytesAt(out)));
+      for (const name of names) {
+        expect(header.filter((it) => it.startsWith(`1 from ${name}`))).toHaveLength(1);
+      }
+    },
+  );
 
   it('give the same bytes in whatever order they are named', async () => {
     const inputs = ['eth0.pcap.gz', 'client.pcap.gz', 'any.pcap.gz', 'api'].map((name) =>
@@ -205,6 +214,22 @@ describe('packets of several captures', () => {
   it('stay in the order of their capture, also where that is not one of time', async () => {
     const [a, b] = [small('c', [], [5, 2, 9]), small('d', [], [3, 8])];
     expect(await merged(a, b)).toEqual(['d at 3', 'c at 5', 'c at 2', 'd at 8', 'c at 9']);
+  });
+
+  it('whatever their times: all are there, each capture in its order, the earliest head first', async () => {
+    const moments = fc.array(fc.nat({ max: 12 }), { maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(moments, { minLength: 1, maxLength: 4 }), async (captures) => {
+        const paths = captures.map((times, i) => small(`r${i}`, [], times));
+        const told = captures.map((times, i) => times.map((time) => `r${i} at ${time}`));
+        const timed = told.map((lines) =>
+          lines.map((line) => `${line.replaceAll(' ', '_')} ${line.slice(6).padStart(2, '0')}`),
+        );
+        const expected = inTurn(timed).map((line) => line.split(' ')[0]?.replaceAll('_', ' '));
+        expect(await merged(...paths)).toEqual(expected);
+      }),
+      { numRuns: 40 },
+    );
   });
 
   it('keep what their section headers say: once where they agree, else each by its name', async () => {
