@@ -1,4 +1,3 @@
-import { inflateRawSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { RedactedRecorder } from '../../src/cli/record/redacted-recorder.js';
 import { RecordDecoder } from '../../src/decode/record/decoder.js';
@@ -38,6 +37,7 @@ import {
 import { emptyFrame } from '../../src/sources/capture/frame-tap.js';
 import { iptablesSave } from '../bench/generate/rules.js';
 import { ethernet, ipv4, synOptions, tcp } from '../support/capture-builder.js';
+import { stateOf } from './state-of.js';
 
 const KEY = Uint8Array.from({ length: 32 }, (_, i) => i * 11 + 1);
 const CLIENT = 0x0ac3_5a17;
@@ -160,13 +160,8 @@ class Run {
 
 /** What a file says: its items, rows as their words, rules as their text; without what is drawn by lot. */
 function itemsOf(bytes: Uint8Array): unknown[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const decoder = new RecordDecoder(new Interfaces());
-  for (let at = 0; at < bytes.length; at += view.getUint32(at + 4, true)) {
-    if (view.getUint32(at, true) !== 0x8000_5770) continue;
-    const size = view.getUint32(at + 4, true);
-    decoder.feed(inflateRawSync(bytes.subarray(at + 28, at + size - 4)));
-  }
+  decoder.feed(stateOf(bytes));
   const items: unknown[] = [];
   for (let item = decoder.next(); item !== undefined; item = decoder.next()) {
     items.push(told(item));

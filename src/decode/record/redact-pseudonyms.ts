@@ -157,6 +157,11 @@ export class Pseudonyms {
 
   /** An address or network as text; `undefined` if it is none. */
   addressText(text: string): string | undefined {
+    // As iptables prints a single address.
+    if (text.endsWith('/32') && !text.includes(':')) {
+      const moved = this.addressText(text.slice(0, -3));
+      return moved === undefined ? undefined : `${moved}/32`;
+    }
     const known = this.texts.get(text);
     if (known !== undefined) return known;
     const moved = this.movedText(text);
