@@ -187,6 +187,11 @@ export class EvidenceMemory {
       const [gone] = at < 0 ? [] : readings.splice(at, 1);
       if (gone === undefined) break;
       entries -= entriesIn(gone);
+      // What conntrack's table bore before what is forgotten is no reading around any connection.
+      for (const [i, one] of readings.slice(0, at).entries()) {
+        const { table: _, ...facts } = one.readings;
+        readings[i] = { ...one, readings: facts };
+      }
     }
   }
 

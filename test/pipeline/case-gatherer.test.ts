@@ -46,6 +46,7 @@ import {
   TCP_ACK,
   TCP_SYN,
 } from '../../src/model/packet.js';
+import type { Readings } from '../../src/model/readings.js';
 import type { ServiceEntry } from '../../src/model/services.js';
 import { nanosOf } from '../../src/model/time.js';
 import { CaseGatherer } from '../../src/pipeline/case-gatherer.js';
@@ -329,6 +330,31 @@ describe('the memory of a live run', () => {
     // Of 200 rows 48 are left.
     const early = { attribution: { ...IT, client: { ip: CLIENT.ip, port: 41_100 } }, closed: true };
     expect(memory.gather(early).result(SETTING).packets).toEqual([]);
+  });
+
+  it('forgets the oldest readings, and never what was told of a thing last', () => {
+    const memory = new EvidenceMemory({
+      interfaces: new Interfaces(),
+      cluster: new ClusterState(),
+      connections: 1,
+    });
+    const read = (second: number, readings: Readings): void =>
+      memory.take({ type: 'readings', time: at(second * 1_000), readings });
+    const route = { network: FIRST.ip, prefix: 32, device: 'veth1', metric: 0 };
+    // Some MB of lists that change all the time.
+    const held = Array.from({ length: 40_000 }, (_, i): [string, number] => [`10.9.${i}`, 1]);
+    read(-5_000, { table: { count: 1 }, routes: [route] });
+    for (let i = 0; i < 20; i++) read(-4_000 + i, { table: { count: 2 }, recent: [['L', held]] });
+    for (let i = 0; i < 400; i++) read(-3_990 + 10 * i, { table: { count: 3 + i } });
+    const { node, conntrackTable } = memory
+      .gather({ attribution: IT, closed: true })
+      .result(SETTING);
+    expect(node.interfaceTo?.(FIRST.ip)).toBe('veth1');
+    expect(node.recent?.get('L')?.size).toBe(held.length);
+    expect(conntrackTable).toEqual({ before: { time: at(0), count: 402 } });
+    const early = { attribution: { ...IT, time: at(-3_989_000) }, closed: true };
+    const first = memory.gather(early).result(SETTING).conntrackTable?.before;
+    expect(first?.time).toBe(at(-3_570_000));
   });
 
   it('says the same over the wire', () => {
