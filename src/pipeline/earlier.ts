@@ -1,59 +1,49 @@
 import type { Attribution, OutputEvent } from '../model/attribution.js';
 import type { EarlierConnection } from '../model/case.js';
+import { Ring } from './ring.js';
 
 /** So many connections are remembered in few words. */
 const MAX_REMEMBERED = 20_000;
 /** Affinity shows in the last few. */
 const MAX_TOLD = 20;
 
-interface Brief extends EarlierConnection {
-  readonly client: string;
-  readonly destination: string;
-}
+/** What of an attribution is asked for here. Most of it is shared by many connections, so keeping it costs little. */
+type Brief = Pick<
+  Attribution,
+  'connection' | 'time' | 'protocol' | 'client' | 'destination' | 'service' | 'backend'
+>;
 
-/** Which connections a client made to a Service's port before one of them. */
+/** Which connections a client made to a Service's port before one of them, as far as they are over. */
 export class Earlier {
-  private readonly all = new Map<string, Brief>();
+  private readonly last = new Ring<Brief>(MAX_REMEMBERED);
 
   hear(events: readonly OutputEvent[]): void {
-    for (const event of events) {
-      if (event.type === 'attribution' || event.type === 'close') this.note(event.attribution);
-    }
+    for (const event of events) if (event.type === 'close') this.note(event.attribution);
   }
 
-  /** The newest first. */
-  before({ client, time, ...attribution }: Attribution): readonly EarlierConnection[] {
+  /** The newest first; `open`: others that are looked at, since they are not over. */
+  before(it: Attribution, open: readonly Brief[] = []): readonly EarlierConnection[] {
+    const { time } = it;
     if (time === undefined) return [];
-    const to = destinationOf(attribution);
-    return [...this.all.values()]
-      .filter((one) => one.client === client.ip && one.destination === to && one.time < time)
-      .sort((a, b) => (a.time < b.time ? 1 : -1))
-      .slice(0, MAX_TOLD)
-      .map(({ connection, time: began, backend }) => ({ connection, time: began, backend }));
+    const to = destinationOf(it);
+    const found: EarlierConnection[] = [];
+    for (const one of [...this.last.all, ...open]) {
+      const { connection, time: began, client, backend } = one;
+      if (began === undefined || backend === undefined || began >= time) continue;
+      if (client.ip !== it.client.ip || destinationOf(one) !== to) continue;
+      found.push({ connection, time: began, backend: { ip: backend.ip, port: backend.port } });
+    }
+    return found.sort((a, b) => (a.time < b.time ? 1 : -1)).slice(0, MAX_TOLD);
   }
 
-  private note(attribution: Attribution): void {
-    const { connection, time, client, backend } = attribution;
-    if (time === undefined || backend === undefined) return;
-    this.all.set(connection, {
-      connection,
-      time,
-      backend: { ip: backend.ip, port: backend.port },
-      client: client.ip,
-      destination: destinationOf(attribution),
-    });
-    if (this.all.size <= MAX_REMEMBERED) return;
-    const [oldest] = this.all.keys();
-    if (oldest !== undefined) this.all.delete(oldest);
+  private note(it: Attribution): void {
+    const { connection, time, protocol, client, destination, service, backend } = it;
+    this.last.add({ connection, time, protocol, client, destination, service, backend });
   }
 }
 
 /** The Service's port where it has a name, else the address. */
-function destinationOf({
-  protocol,
-  destination,
-  service,
-}: Pick<Attribution, 'protocol' | 'destination' | 'service'>): string {
+function destinationOf({ protocol, destination, service }: Brief): string {
   return service?.name === undefined
     ? `${protocol} ${destination.ip} ${destination.port}`
     : `${protocol} ${service.namespace}/${service.name} ${service.portName ?? ''}`;

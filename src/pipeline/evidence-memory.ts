@@ -1,5 +1,6 @@
 import type { ClusterState } from '../correlate/cluster-state.js';
-import type { OutputEvent } from '../model/attribution.js';
+import type { Attribution, OutputEvent } from '../model/attribution.js';
+import type { EarlierConnection } from '../model/case.js';
 import { CONNTRACK_WORDS, ConntrackRows } from '../model/conntrack.js';
 import type { InputEvent, Loss, Notice } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
@@ -7,6 +8,7 @@ import { PACKET_WORDS, PacketRows } from '../model/packet.js';
 import { CaseGatherer } from './case-gatherer.js';
 import { Choice, type Match } from './choice.js';
 import { Earlier } from './earlier.js';
+import { Ring } from './ring.js';
 import { RowRing } from './row-ring.js';
 import type { Selector } from './selector.js';
 
@@ -33,7 +35,7 @@ export interface MemoryOptions {
   readonly cluster: ClusterState;
   /** The node of events that name none. */
   readonly home?: string;
-  /** So many connections are remembered, and in proportion the packets and conntrack entries. */
+  /** So many that are over are remembered, and so many that are not; in proportion the packets and conntrack entries. */
   readonly connections: number;
 }
 
@@ -48,10 +50,15 @@ interface Rings {
  * that were in force. What is asked of it later is gathered then, so remembering costs a copy.
  */
 export class EvidenceMemory {
-  readonly earlier = new Earlier();
+  private readonly earlier = new Earlier();
   private readonly options: MemoryOptions;
   private readonly rings = new Map<string, Rings>();
-  private readonly matches = new Map<string, Match>();
+  /**
+   * Each connection is heard of several times within a millisecond: what is over needs no look-up, and of the
+   * rest there are few.
+   */
+  private readonly open = new Map<string, Attribution>();
+  private readonly closed: Ring<Attribution>;
   private rules: RulesEvent[] = [];
   private addresses: Extract<InputEvent, { type: 'addresses' }> | undefined;
   private cluster: InputEvent | undefined;
@@ -63,6 +70,7 @@ export class EvidenceMemory {
 
   constructor(options: MemoryOptions) {
     this.options = options;
+    this.closed = new Ring(options.connections);
   }
 
   /** Takes an event of the input, of which nothing is kept but copies. */
@@ -100,8 +108,11 @@ export class EvidenceMemory {
     for (const event of events) {
       switch (event.type) {
         case 'attribution':
+          this.remember(event.attribution);
+          break;
         case 'close':
-          this.remember({ attribution: event.attribution, closed: event.type === 'close' });
+          this.open.delete(event.attribution.connection);
+          this.closed.add(event.attribution);
           break;
         case 'notice':
           keep(this.notices, event.notice, MAX_NOTICES);
@@ -119,15 +130,20 @@ export class EvidenceMemory {
   ask(selector: Selector): Choice {
     const choice = new Choice(selector);
     const said: OutputEvent[] = [];
-    for (const { attribution, closed } of this.matches.values()) {
+    for (const attribution of this.closed.all) {
       // Known from its first word on, whatever its last one is.
-      said.push({ type: 'attribution', attribution });
-      if (closed) said.push({ type: 'close', attribution });
+      said.push({ type: 'attribution', attribution }, { type: 'close', attribution });
     }
+    for (const attribution of this.open.values()) said.push({ type: 'attribution', attribution });
     for (const notice of this.notices) said.push({ type: 'notice', notice });
     for (const loss of this.losses) said.push({ type: 'loss', loss });
     choice.hear(said);
     return choice;
+  }
+
+  /** What its client asked of the same Service before. */
+  before(attribution: Attribution): readonly EarlierConnection[] {
+    return this.earlier.before(attribution, [...this.open.values()]);
   }
 
   /** A gatherer that was given everything that is remembered. */
@@ -168,14 +184,11 @@ export class EvidenceMemory {
     return rings;
   }
 
-  private remember(match: Match): void {
-    const { connection } = match.attribution;
-    // The last that was heard of is the last to be forgotten.
-    this.matches.delete(connection);
-    this.matches.set(connection, match);
-    if (this.matches.size <= this.options.connections) return;
-    const [oldest] = this.matches.keys();
-    if (oldest !== undefined) this.matches.delete(oldest);
+  private remember(attribution: Attribution): void {
+    this.open.set(attribution.connection, attribution);
+    if (this.open.size <= this.options.connections) return;
+    const [oldest] = this.open.keys();
+    if (oldest !== undefined) this.open.delete(oldest);
   }
 
   /** What was told last of anything is kept, however long ago that was. */

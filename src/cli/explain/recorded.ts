@@ -162,7 +162,7 @@ class Once {
     const gatherer = this.gathered.get(attribution.connection) ?? this.memory.gather(match);
     return gatherer.result({
       ...settingFor(match, choice, inputs),
-      earlier: this.memory.earlier.before(attribution),
+      earlier: this.memory.before(attribution),
     });
   }
 }

@@ -16,7 +16,7 @@ export function rememberedCase(
   const found = gatherer.result({
     notices: choice.noticesFor(attribution.connection),
     losses: choice.losses,
-    earlier: memory.earlier.before(attribution),
+    earlier: memory.before(attribution),
     ...(nodeName !== undefined && { nodeName }),
   });
   return { found, node: gatherer.node };
