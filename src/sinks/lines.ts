@@ -1,7 +1,10 @@
 import { formatNanos, type Nanos } from '../model/time.js';
 
-/** Room to begin with; it doubles when a line needs more. */
-const INITIAL_BYTES = 128 * 1024;
+/**
+ * Memory is taken in pieces of this size: some twenty connections, so that it is seldom asked for, and what a
+ * slow reader leaves waiting holds on to little more than itself.
+ */
+const PIECE_BYTES = 64 * 1024;
 /** Below this a loop copies faster than a call. */
 const COPY_BY_HAND = 48;
 /** Digits of the largest number that is written as an integer of 31 bits. */
@@ -34,22 +37,35 @@ export function fragment(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
+/** A second and its text up to the fraction. */
+class Second {
+  begin = 0n;
+  known = false;
+  readonly text = new Uint8Array(SECOND_BYTES);
+}
+
 /**
  * Text as bytes, one after the other in the same memory until they are taken: a line costs no string, and
  * what lines have in common is copied rather than made again.
  */
 export class Lines {
-  length = 0;
-  private bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES);
-  private second = 0n;
-  private readonly secondText = new Uint8Array(SECOND_BYTES);
-  private secondKnown = false;
+  private bytes = Buffer.allocUnsafeSlow(PIECE_BYTES);
+  /** What was written since the last `take` stands between these. */
+  private begin = 0;
+  private end = 0;
+  // A connection's beginning and its end often lie in two.
+  private latest = new Second();
+  private other = new Second();
 
-  /** What was written since the last call, which is the receiver's own. */
+  /** Bytes that were written since the last `take`. */
+  get length(): number {
+    return this.end - this.begin;
+  }
+
+  /** What was written since the last call, which is the receiver's own: nothing is written there again. */
   take(): Buffer {
-    const taken = Buffer.allocUnsafeSlow(this.length);
-    this.bytes.copy(taken, 0, 0, this.length);
-    this.length = 0;
+    const taken = this.bytes.subarray(this.begin, this.end);
+    this.begin = this.end;
     return taken;
   }
 
@@ -72,7 +88,7 @@ export class Lines {
     // At most three bytes a UTF-16 unit.
     const at = this.claim(text.length * 3);
     const { written } = encoder.encodeInto(text, this.bytes.subarray(at));
-    this.length = at + written;
+    this.end = at + written;
   }
 
   /** Any text as a JSON string; see `quote`. */
@@ -83,7 +99,7 @@ export class Lines {
     for (let i = 0; i < text.length; i++) {
       const c = text.charCodeAt(i);
       if (c < SPACE || c >= DELETE || c === QUOTE || c === BACKSLASH) {
-        this.length = at;
+        this.end = at;
         this.text(quote(text));
         return;
       }
@@ -102,28 +118,40 @@ export class Lines {
     let digits = 1;
     for (let bound = 10; digits < MAX_DIGITS && value >= bound; bound *= 10) digits++;
     this.digits(value, at, digits);
-    this.length = at + digits;
+    this.end = at + digits;
   }
 
   /** RFC 3339 with nanoseconds. Times of one second share its text: only the fraction is written anew. */
   time(at: Nanos): void {
-    let fraction = Number(at - this.second);
-    if (!this.secondKnown || fraction < 0 || fraction >= 1_000_000_000) {
+    let fraction = this.within(at);
+    if (fraction < 0) {
+      [this.latest, this.other] = [this.other, this.latest];
+      fraction = this.within(at);
+    }
+    if (fraction < 0) {
       const whole = formatNanos(at);
       if (whole.length !== TIME_BYTES) {
         this.ascii(whole);
         return;
       }
       fraction = Number(whole.slice(SECOND_BYTES, -1));
-      this.second = at - BigInt(fraction);
-      this.secondKnown = true;
-      encoder.encodeInto(whole.slice(0, SECOND_BYTES), this.secondText);
+      this.latest.begin = at - BigInt(fraction);
+      this.latest.known = true;
+      encoder.encodeInto(whole.slice(0, SECOND_BYTES), this.latest.text);
     }
     const to = this.claim(TIME_BYTES);
-    const { bytes, secondText } = this;
-    for (let i = 0; i < SECOND_BYTES; i++) bytes[to + i] = secondText[i] ?? 0;
+    const { bytes } = this;
+    const { text } = this.latest;
+    for (let i = 0; i < SECOND_BYTES; i++) bytes[to + i] = text[i] ?? 0;
     this.digits(fraction, to + SECOND_BYTES, 9);
     bytes[to + TIME_BYTES - 1] = 0x5a; // Z
+  }
+
+  /** Nanoseconds since the latest second began, -1 if it is another one. */
+  private within(at: Nanos): number {
+    const { begin, known } = this.latest;
+    const fraction = Number(at - begin);
+    return known && fraction >= 0 && fraction < 1_000_000_000 ? fraction : -1;
   }
 
   private digits(value: number, at: number, count: number): void {
@@ -138,15 +166,20 @@ export class Lines {
 
   /** Where so many bytes can be written, which then count as written. */
   private claim(count: number): number {
-    const at = this.length;
-    this.length = at + count;
-    if (this.length > this.bytes.length) this.grow(at);
+    if (this.end + count > this.bytes.length) this.makeRoom(count);
+    const at = this.end;
+    this.end = at + count;
     return at;
   }
 
-  private grow(used: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.bytes.length * 2, this.length));
-    this.bytes.copy(larger, 0, 0, used);
-    this.bytes = larger;
+  /** Takes memory anew: what was taken from the old is the receivers'. */
+  private makeRoom(count: number): void {
+    const { bytes, begin, end, length } = this;
+    const needed = length + count;
+    // A line that is longer than a piece grows by doubling.
+    this.bytes = Buffer.allocUnsafeSlow(needed > PIECE_BYTES / 2 ? 2 * needed : PIECE_BYTES);
+    bytes.copy(this.bytes, 0, begin, end);
+    this.begin = 0;
+    this.end = length;
   }
 }

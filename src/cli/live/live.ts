@@ -29,6 +29,7 @@ import type { Witness } from './witness.js';
 
 /** Time passes also when nothing happens: bounds run out, rows that are held back come out. */
 const TICK_MS = 50;
+const BASE_BEFORE_SECONDS = 10;
 /** How long rules and cluster may take before traffic is watched without them. */
 const NAMES_MS = 10_000;
 /** How long child processes may take to begin; a cap that is started again and again should not keep conntrack from being used. */
@@ -52,7 +53,8 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
 /** The same with someone who sees everything that goes into the machine, and hears all that it says. */
 export async function watch(request: LiveRequest, io: Io, witness?: Witness): Promise<number> {
   const interfaces = new Interfaces();
-  const baseSeconds = secondsOf(io.now());
+  // From the first on times do not fit into 31 bits: code that is made for what does would be made again soon.
+  const baseSeconds = secondsOf(io.now()) - BASE_BEFORE_SECONDS;
   const machine = new Correlator({
     interfaces,
     baseSeconds,
