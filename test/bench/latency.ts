@@ -7,11 +7,19 @@ import { wallClockOffset } from './wall-clock.js';
 /** SIGINT is how it is ended. */
 const EXIT_INTERRUPTED = 130;
 
-/** From the kernel's time of the SYN to the arrival of the connection's first line at its reader, in µs. */
-export interface Latencies {
-  readonly connections: number;
+/** By then V8 has compiled what it will compile. */
+export const WARM_SECONDS = 3;
+
+interface Shares {
   readonly p50: number;
   readonly p99: number;
+}
+
+/** From the kernel's time of the SYN to the arrival of the connection's first line at its reader, in µs. */
+export interface Latencies extends Shares {
+  readonly connections: number;
+  /** Of connections that began after the first seconds; NaN if none did. */
+  readonly warm: Shares;
 }
 
 /** Runs `live -o ndjson` into a pipe while traffic passes. The reader only notes when bytes came; they are read later. */
@@ -56,30 +64,45 @@ export async function measureLatency(
   if (code !== EXIT_INTERRUPTED) throw new Error(`live ended with ${code}: ${said}`);
   // The clock may be slewed meanwhile.
   const offset = (offsetBefore + wallClockOffset()) / 2;
-  const all = firstLines(pieces, offset).sort((a, b) => a - b);
+  const all = firstLines(pieces, offset);
+  const begin = all.reduce((least, { began }) => Math.min(least, began), Number.POSITIVE_INFINITY);
+  const warm = all.filter(({ began }) => began - begin > WARM_SECONDS * 1e6);
+  return { connections: all.length, ...sharesOf(all), warm: sharesOf(warm) };
+}
+
+/** In µs. */
+interface FirstLine {
+  /** On the wall. */
+  readonly began: number;
+  readonly latency: number;
+}
+
+function sharesOf(lines: readonly FirstLine[]): Shares {
+  const all = lines.map(({ latency }) => latency).sort((a, b) => a - b);
   const at = (share: number): number => all[Math.floor((all.length - 1) * share)] ?? Number.NaN;
-  return { connections: all.length, p50: at(0.5), p99: at(0.99) };
+  return { p50: at(0.5), p99: at(0.99) };
 }
 
 function firstLines(
   pieces: readonly { readonly at: number; readonly bytes: Buffer }[],
   offset: number,
-): number[] {
+): FirstLine[] {
   const told = new Set<string>();
-  const latencies: number[] = [];
+  const lines: FirstLine[] = [];
   let rest = '';
   for (const { at, bytes } of pieces) {
-    const lines = (rest + bytes.toString()).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) {
+    const whole = (rest + bytes.toString()).split('\n');
+    rest = whole.pop() ?? '';
+    for (const line of whole) {
       const event = JSON.parse(line) as { type: string; connection?: string; time?: string };
       const { type, connection = '', time = '' } = event;
       if (type !== 'attribution' || told.has(connection)) continue;
       told.add(connection);
-      latencies.push((at + offset) * 1000 - microseconds(time));
+      const began = microseconds(time);
+      lines.push({ began, latency: (at + offset) * 1000 - began });
     }
   }
-  return latencies;
+  return lines;
 }
 
 /** Of an RFC 3339 time in UTC with nanoseconds; a double is exact enough for microseconds. */
