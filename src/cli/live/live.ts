@@ -29,6 +29,10 @@ import type { Witness } from './witness.js';
 
 /** Time passes also when nothing happens: bounds run out, rows that are held back come out. */
 const TICK_MS = 50;
+/**
+ * The machine counts nanoseconds from before the run: so none of its times fits into 31 bits, and V8 does not make code
+ * for those that do, which it would have to make again after two seconds.
+ */
 const BASE_BEFORE_SECONDS = 10;
 /** How long rules and cluster may take before traffic is watched without them. */
 const NAMES_MS = 10_000;
@@ -53,7 +57,6 @@ export async function run(request: LiveRequest, io: Io): Promise<number> {
 /** The same with someone who sees everything that goes into the machine, and hears all that it says. */
 export async function watch(request: LiveRequest, io: Io, witness?: Witness): Promise<number> {
   const interfaces = new Interfaces();
-  // From the first on times do not fit into 31 bits: code that is made for what does would be made again soon.
   const baseSeconds = secondsOf(io.now()) - BASE_BEFORE_SECONDS;
   const machine = new Correlator({
     interfaces,
