@@ -232,6 +232,18 @@ describe('NDJSON', () => {
     },
   );
 
+  it('leaves what it handed on as it is, however much and however long the lines after it are', async () => {
+    const to = streams();
+    const sink = createSink('ndjson', to);
+    const events = Array.from({ length: 400 }, (_, i): OutputEvent => {
+      const detail = 'ä'.repeat(i % 40 === 39 ? 100_000 : i);
+      return i % 3 === 0 ? attribution() : { type: 'notice', notice: { code: `n${i}`, detail } };
+    });
+    for (const event of events) sink.write([event]);
+    await sink.end();
+    expect(to.stdout.lines).toEqual(events.map(reference));
+  });
+
   it('writes an object again after it was written once, also when a look-alike follows', async () => {
     const other = { ...NGINX.client, pod: { namespace: 'default', name: 'other' } };
     const lines = await written([attribution(), attribution({ client: other }), attribution()]);
