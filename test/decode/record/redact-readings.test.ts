@@ -53,7 +53,7 @@ it('of what was read of a node numbers stay, names and addresses do not', () => 
         {
           network: moved('10.244.1.2'),
           prefix: 32,
-          device: expect.stringMatching(/^veth[0-9a-f]{8}$/),
+          device: expect.stringMatching(/^veth[0-9a-f]{8,11}$/),
           metric: 7,
         },
       ],
