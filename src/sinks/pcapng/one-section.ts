@@ -4,6 +4,9 @@ import type { CaptureSurvey } from './capture-survey.js';
 import { addressBytes, type NameRecord, writeNames } from './names-block.js';
 import { writeSectionHeader } from './section-header.js';
 
+/** Addresses of which is kept what they were called: more than a cluster has. Names of others are told again. */
+const MAX_CALLED = 262_144;
+
 /**
  * The one section into which captures are copied: interfaces are numbered through, names are told once. (A section for
  * each capture would do for the format, but Wireshark looks up the names of interfaces by number over the whole file, and
@@ -47,7 +50,7 @@ export class OneSection {
 
   /** Hears what a block that is copied calls an address. */
   hear(address: Uint8Array, name: string): void {
-    this.called.set(address.join(), name);
+    this.call(address.join(), name);
   }
 
   /** Writes names of addresses that are not called so already. */
@@ -59,9 +62,13 @@ export class OneSection {
       const key = addressBytes(words, family).join();
       const name = names.join('\0');
       if (this.called.get(key) === name) return false;
-      this.called.set(key, name);
+      this.call(key, name);
       return true;
     });
     writeNames(this.out, news);
+  }
+
+  private call(key: string, name: string): void {
+    if (this.called.size < MAX_CALLED || this.called.has(key)) this.called.set(key, name);
   }
 }
