@@ -140,7 +140,13 @@ export class RedactedRecorder {
       this.recorder.take({ type: 'loss', loss: { source: 'rules', count: 1, detail } });
       return;
     }
-    this.pass(redacted);
+    this.recorder.take(redacted);
+    yield;
+    for (const one of this.survey.take(redacted)) {
+      this.machine.push(one);
+      yield;
+    }
+    this.recorder.said(this.machine.take());
     const count = this.redactor.rulesLeftOut;
     if (count > this.rulesLeftOut) {
       this.notice(`${count - this.rulesLeftOut} rules could not be redacted and do nothing here`);

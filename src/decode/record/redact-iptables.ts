@@ -12,6 +12,8 @@ const LINES_AT_ONCE = 64;
 /** What is read at once: 3 ms. */
 const PART_CHARS = 64 * 1024;
 
+const NEWLINE = 0x0a;
+
 /** The name of a Service's port in a comment of kube-proxy's. */
 const NAMED = /--comment "?([a-z0-9.-]+\/[^\s"]+)/;
 const ENDPOINT_CHAIN = /-A (KUBE-SEP-\S+) /;
@@ -209,11 +211,23 @@ export class IptablesRedactor {
 function* linesOf(parts: Iterable<Uint8Array>): Generator<string> {
   const decoder = new TextDecoder();
   for (const part of parts) {
-    const lines = decoder.decode(part).split('\n');
-    // Each part ends with a line's end, the last perhaps not.
-    if (lines.at(-1) === '') lines.pop();
-    for (const line of lines) yield line.endsWith('\r') ? line.slice(0, -1) : line;
+    for (let from = 0; from < part.length; ) {
+      const to = endOfLines(part, from);
+      const lines = decoder.decode(part.subarray(from, to)).split('\n');
+      // Each part ends with a line's end, the last perhaps not.
+      if (lines.at(-1) === '') lines.pop();
+      for (const line of lines) yield line.endsWith('\r') ? line.slice(0, -1) : line;
+      from = to;
+    }
   }
+}
+
+/** Behind as many whole lines from a place on as are taken at once, or behind one that is longer. */
+function endOfLines(part: Uint8Array, from: number): number {
+  if (part.length - from <= PART_CHARS) return part.length;
+  const last = part.lastIndexOf(NEWLINE, from + PART_CHARS);
+  const end = last < from ? part.indexOf(NEWLINE, from) : last;
+  return end < 0 ? part.length : end + 1;
 }
 
 /** As libxtables prints it (xtables_save_string). */
