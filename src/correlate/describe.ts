@@ -120,6 +120,8 @@ function whenOwned(
 }
 
 const NO_EVIDENCE: readonly Evidence[] = [];
+/** More pairs of interfaces are not remembered; a node has fewer interfaces than that. */
+const MAX_PAIRS = 65_536;
 
 function destinationOf(state: State, c: Connection): { ip: string; port: number } {
   const w = state.table.words;
@@ -388,32 +390,49 @@ export function clientPlace(state: State, c: Connection): ClientPlace {
   return { words, at, local, interface: state.interfaces.name(c.interfaceIn) };
 }
 
+/** In the order in which it is told. What all connections share costs the garbage collector nothing. */
+const KINDS: readonly Evidence[] = ['conntrack', 'packets', 'rules', 'cluster'];
+/** By bits, one a kind. */
+const EVIDENCE: readonly (readonly Evidence[])[] = Array.from(
+  { length: 1 << KINDS.length },
+  (_, n) => KINDS.filter((_kind, i) => (n & (1 << i)) !== 0),
+);
+
 function evidenceOf(
   c: Connection,
   claim: number,
   rules: RulePath | undefined,
   known: boolean,
-): Evidence[] {
-  const evidence: Evidence[] = [];
-  if (claim < 0) return evidence;
-  if ((c.bits & CT_CLAIM) !== 0 && (claim === BY_CONNTRACK || c.earlier === undefined)) {
-    evidence.push('conntrack');
-  }
-  if ((c.bits & PK_CLAIM) !== 0) evidence.push('packets');
-  if (rules !== undefined) evidence.push('rules');
-  if (known) evidence.push('cluster');
-  return evidence;
+): readonly Evidence[] {
+  if (claim < 0) return NO_EVIDENCE;
+  const byConntrack =
+    (c.bits & CT_CLAIM) !== 0 && (claim === BY_CONNTRACK || c.earlier === undefined);
+  const bits =
+    (byConntrack ? 1 : 0) |
+    ((c.bits & PK_CLAIM) !== 0 ? 2 : 0) |
+    (rules !== undefined ? 4 : 0) |
+    (known ? 8 : 0);
+  return EVIDENCE[bits] ?? NO_EVIDENCE;
 }
 
-function interfacesOf(state: State, c: Connection): { in?: string; out?: string } | undefined {
+function interfacesOf(state: State, c: Connection): Attribution['interfaces'] {
   return namesOf(state, c.interfaceIn, c.interfaceOut);
 }
 
-function namesOf(
-  state: State,
-  first: number,
-  last: number,
-): { in?: string; out?: string } | undefined {
+/** An interface's name stays what it is: each pair is put into words once. */
+function namesOf(state: State, first: number, last: number): Attribution['interfaces'] {
+  const { pairs } = state;
+  const pair = first * MAX_PAIRS + last;
+  const known = pairs.get(pair);
+  if (known !== undefined) return known;
+  const names = makeNames(state, first, last);
+  if (names === undefined) return undefined;
+  if (pairs.size >= MAX_PAIRS) pairs.clear();
+  pairs.set(pair, names);
+  return names;
+}
+
+function makeNames(state: State, first: number, last: number): Attribution['interfaces'] {
   const before = state.interfaces.name(first);
   const after = state.interfaces.name(last);
   if (after === undefined) return before === undefined ? undefined : { in: before };

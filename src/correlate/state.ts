@@ -1,4 +1,4 @@
-import type { Outcome, OutputEvent, Reason, Verdict } from '../model/attribution.js';
+import type { Attribution, Outcome, OutputEvent, Reason, Verdict } from '../model/attribution.js';
 import type { Loss, Notice } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
 import { NANOS_PER_SECOND, type Nanos } from '../model/time.js';
@@ -111,6 +111,8 @@ export class State {
   knowsPods = false;
   /** Told once: events without times, endpoints without any Pod to name. */
   readonly told = new Set<string>();
+  /** Names of pairs of interfaces, in words (see describe.ts). */
+  readonly pairs = new Map<number, NonNullable<Attribution['interfaces']>>();
   /** Whether anything was given that could name Services. */
   knowsServices = false;
   /** Whether conntrack speaks in this run. */
