@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { FrameDecoder } from '../../src/decode/capture/frame.js';
-import { FrameRedactor } from '../../src/decode/record/redact-frame.js';
-import { Pseudonyms } from '../../src/decode/record/redact-pseudonyms.js';
+import { FrameRedactor } from '../../src/decode/record/redact/frame.js';
+import { Pseudonyms } from '../../src/decode/record/redact/pseudonyms.js';
 import { formatAddress, parseAddress } from '../../src/model/address.js';
 import {
   P_ACK,

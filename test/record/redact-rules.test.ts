@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Redactor } from '../../src/decode/record/redactor.js';
+import { Redactor } from '../../src/decode/record/redact/redactor.js';
 import { textOfRules } from '../../src/decode/record/rules-text.js';
 import { endpointChainHash, serviceChainHash } from '../../src/decode/rules/chain-names.js';
 import { datapathOf } from '../../src/decode/rules/datapath.js';

@@ -12,7 +12,7 @@ import { Correlator } from '../../src/correlate/correlator.js';
 import type { CaptureTap } from '../../src/decode/capture/intake.js';
 import { CaptureReader } from '../../src/decode/capture/reader.js';
 import { RecordDecoder } from '../../src/decode/record/decoder.js';
-import { Pseudonyms } from '../../src/decode/record/redact-pseudonyms.js';
+import { Pseudonyms } from '../../src/decode/record/redact/pseudonyms.js';
 import { textOfRules } from '../../src/decode/record/rules-text.js';
 import { canonicalAddress, formatAddress, parseAddress } from '../../src/model/address.js';
 import type { OutputEvent } from '../../src/model/attribution.js';

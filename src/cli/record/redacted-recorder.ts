@@ -1,5 +1,5 @@
 import { Correlator } from '../../correlate/correlator.js';
-import { Redactor, type RulesEvent } from '../../decode/record/redactor.js';
+import { Redactor, type RulesEvent } from '../../decode/record/redact/redactor.js';
 import type { Steps } from '../../decode/rules/steps.js';
 import { ConntrackRows } from '../../model/conntrack.js';
 import type { InputEvent } from '../../model/event.js';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { deviceTo } from '../../../src/decode/net/ip-routes.js';
-import { Redactor } from '../../../src/decode/record/redactor.js';
+import { Redactor } from '../../../src/decode/record/redact/redactor.js';
 import type { InputEvent } from '../../../src/model/event.js';
 import { Interfaces } from '../../../src/model/interfaces.js';
 import type { Readings } from '../../../src/model/readings.js';

@@ -6,9 +6,9 @@ import {
   C_RSRC,
   CONNTRACK_WORDS,
   ConntrackRows,
-} from '../../model/conntrack.js';
-import type { InputEvent } from '../../model/event.js';
-import { Interfaces } from '../../model/interfaces.js';
+} from '../../../model/conntrack.js';
+import type { InputEvent } from '../../../model/event.js';
+import { Interfaces } from '../../../model/interfaces.js';
 import {
   P_BYTES,
   P_DST,
@@ -18,18 +18,18 @@ import {
   P_SRC,
   PACKET_WORDS,
   PacketRows,
-} from '../../model/packet.js';
-import type { RuleSet } from '../../model/ruleset.js';
-import { iptablesServiceSteps } from '../rules/iptables-services.js';
-import { nftServiceSteps } from '../rules/nft-services.js';
-import { drain, type Steps } from '../rules/steps.js';
-import { ClusterRedactor } from './redact-cluster.js';
-import { FrameRedactor } from './redact-frame.js';
-import { IptablesRedactor } from './redact-iptables.js';
-import { RuleNames } from './redact-names.js';
-import { NftablesRedactor } from './redact-nftables.js';
-import { Pseudonyms } from './redact-pseudonyms.js';
-import { redactedReadings } from './redact-readings.js';
+} from '../../../model/packet.js';
+import type { RuleSet } from '../../../model/ruleset.js';
+import { iptablesServiceSteps } from '../../rules/iptables-services.js';
+import { nftServiceSteps } from '../../rules/nft-services.js';
+import { drain, type Steps } from '../../rules/steps.js';
+import { ClusterRedactor } from './cluster.js';
+import { FrameRedactor } from './frame.js';
+import { IptablesRedactor } from './iptables.js';
+import { RuleNames } from './names.js';
+import { NftablesRedactor } from './nftables.js';
+import { Pseudonyms } from './pseudonyms.js';
+import { redactedReadings } from './readings.js';
 
 export type RulesEvent = Extract<InputEvent, { type: 'rules' }>;
 type PacketsEvent = Extract<InputEvent, { type: 'packets' }>;

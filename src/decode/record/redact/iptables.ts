@@ -1,11 +1,11 @@
-import type { IptablesRules, RuleSet } from '../../model/ruleset.js';
-import { FREE_TEXT, Tokens } from '../rules/rule-text.js';
-import type { Steps } from '../rules/steps.js';
-import type { RuleNames } from './redact-names.js';
-import type { Pseudonyms } from './redact-pseudonyms.js';
-import { nothing, releaseOf } from './redact-rest.js';
-import { RulesOfText, textOfRules } from './rules-text.js';
-import type { RulesHead } from './shapes.js';
+import type { IptablesRules, RuleSet } from '../../../model/ruleset.js';
+import { FREE_TEXT, Tokens } from '../../rules/rule-text.js';
+import type { Steps } from '../../rules/steps.js';
+import { RulesOfText, textOfRules } from '../rules-text.js';
+import type { RulesHead } from '../shapes.js';
+import type { RuleNames } from './names.js';
+import type { Pseudonyms } from './pseudonyms.js';
+import { nothing, releaseOf } from './rest.js';
 
 /** Of a rule set with 400,000: less than 1 ms, or where endpoints are learnt 3 ms. */
 const LINES_AT_ONCE = 64;

@@ -1,7 +1,7 @@
-import { headerBytes } from '../capture/headers.js';
-import { LINK_ETHERNET, LINK_RAW, LINK_SLL, LINK_SLL2 } from '../capture/link.js';
-import { ipv4Checksum, transportChecksum } from './redact-checksum.js';
-import type { Pseudonyms } from './redact-pseudonyms.js';
+import { headerBytes } from '../../capture/headers.js';
+import { LINK_ETHERNET, LINK_RAW, LINK_SLL, LINK_SLL2 } from '../../capture/link.js';
+import { ipv4Checksum, transportChecksum } from './checksum.js';
+import type { Pseudonyms } from './pseudonyms.js';
 
 const VLAN_TYPES = new Set([0x8100, 0x88a8, 0x9100]);
 const IPV4 = 0x0800;

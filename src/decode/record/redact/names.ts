@@ -3,9 +3,9 @@ import {
   nameHash,
   parseServicePortName,
   serviceChainHash,
-} from '../rules/chain-names.js';
-import { nftHash } from '../rules/nft-names.js';
-import type { Pseudonyms } from './redact-pseudonyms.js';
+} from '../../rules/chain-names.js';
+import { nftHash } from '../../rules/nft-names.js';
+import type { Pseudonyms } from './pseudonyms.js';
 
 /** Chains that are called the same on every node. */
 const STANDARD = new Set(

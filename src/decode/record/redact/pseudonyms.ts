@@ -1,6 +1,6 @@
 import { hmac } from '@noble/hashes/hmac.js';
 import { sha256 } from '@noble/hashes/sha2.js';
-import { formatAddress, MAPPED, parseAddress } from '../../model/address.js';
+import { formatAddress, MAPPED, parseAddress } from '../../../model/address.js';
 
 /** Prefixes, addresses and prints whose pseudonyms are kept; with more they are worked out again, with the same result. */
 const MAX_KEPT = 200_000;

@@ -5,12 +5,12 @@ import type {
   NftJson,
   NftRule,
   NftSet,
-} from '../../model/ruleset.js';
-import { field, isList } from '../rules/nft-values.js';
-import type { Steps } from '../rules/steps.js';
-import type { RuleNames } from './redact-names.js';
-import type { Pseudonyms } from './redact-pseudonyms.js';
-import { nothing, releaseOf } from './redact-rest.js';
+} from '../../../model/ruleset.js';
+import { field, isList } from '../../rules/nft-values.js';
+import type { Steps } from '../../rules/steps.js';
+import type { RuleNames } from './names.js';
+import type { Pseudonyms } from './pseudonyms.js';
+import { nothing, releaseOf } from './rest.js';
 
 /** Words of nft's own grammar (libnftables-json(5)), as far as kube-proxy's table has them. */
 const WORDS = new Set(

@@ -1,6 +1,6 @@
-import type { Readings } from '../../model/readings.js';
-import type { RuleNames } from './redact-names.js';
-import type { Pseudonyms } from './redact-pseudonyms.js';
+import type { Readings } from '../../../model/readings.js';
+import type { RuleNames } from './names.js';
+import type { Pseudonyms } from './pseudonyms.js';
 
 /** Of a version what kubernetes/kubernetes calls its releases; builders put their names behind it. */
 const RELEASE = /^v?\d{1,3}\.\d{1,3}(?:\.\d{1,3})?(?=[-+]|$)/;

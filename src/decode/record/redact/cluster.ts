@@ -8,10 +8,10 @@ import type {
   PodRecord,
   ServicePortRecord,
   ServiceRecord,
-} from '../../model/cluster.js';
-import type { RuleNames } from './redact-names.js';
-import type { Pseudonyms } from './redact-pseudonyms.js';
-import { nothing, releaseOf } from './redact-rest.js';
+} from '../../../model/cluster.js';
+import type { RuleNames } from './names.js';
+import type { Pseudonyms } from './pseudonyms.js';
+import { nothing, releaseOf } from './rest.js';
 
 const POLICIES = new Set(['Cluster', 'Local']);
 const TYPES = new Set(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']);
