@@ -20,6 +20,7 @@ import {
   NEVER,
   ORIGINAL,
   PK_CLAIM,
+  RESET_PASSED,
   SAW_ANSWER,
   SAW_FIN_ORIGINAL,
   SAW_FIN_REPLY,
@@ -167,7 +168,7 @@ export function absorb(state: State, c: Connection, twin: Connection): void {
       c.bits |= HAS_ANSWER_ISN;
     }
   }
-  c.bits |= twin.bits & (SAW_REFUSAL | SAW_RESET | SAW_FIN_ORIGINAL | SAW_FIN_REPLY);
+  c.bits |= twin.bits & (SAW_REFUSAL | SAW_RESET | RESET_PASSED | SAW_FIN_ORIGINAL | SAW_FIN_REPLY);
   table.release(twin);
   say(state, c);
 }

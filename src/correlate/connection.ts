@@ -38,6 +38,7 @@ export const PK_CLAIM = 1 << 14; // a translated packet told where it was sent
 export const SETTLED = 1 << 15; // the bound of waiting has passed
 export const SUPERSEDED = 1 << 16; // a newer connection has its tuple
 export const IN_LISTING = 1 << 17; // an undated listing has an entry of its tuple
+export const RESET_PASSED = 1 << 18; // a packet reset or refused it; conntrack's state may say so of an earlier entry
 export const ICMP_REFUSAL = 1 << 20;
 export const TIME_AMBIGUOUS = 1 << 22; // told to whole seconds, and its tuple was used more than once in that second
 export const CT_LISTED = 1 << 23; // conntrack's claim is a listing's: the event about it may still come
@@ -123,6 +124,8 @@ export class Connection {
   /** Whether `answerTime` is from the client's side. */
   answeredBefore = false;
   retransmits = 0;
+  /** How many entries conntrack made for later transmissions of its opening packet. */
+  laterEntries = 0;
   interfaceIn = 0;
   interfaceOut = 0;
   /** Place among the state's vantages of the node that translated it, or first saw it. */
@@ -186,6 +189,7 @@ export class Connection {
     this.timeSource = 'packet';
     this.answeredBefore = false;
     this.retransmits = 0;
+    this.laterEntries = 0;
     this.interfaceIn = 0;
     this.interfaceOut = 0;
     this.vantage = 0;

@@ -32,6 +32,7 @@ import {
   LONE,
   NEVER,
   PK_CLAIM,
+  RESET_PASSED,
   SAW_ANSWER,
   SAW_POST,
   SAW_REFUSAL,
@@ -143,7 +144,8 @@ function absorbTranslated(state: State, c: Connection, row: Uint32Array, at: num
     row[at + C_RDPORT] ?? 0,
     row[at + C_RSPORT] ?? 0,
   );
-  c.bits |= PK_CLAIM | SAW_POST | (found.bits & (SAW_ANSWER | SAW_REFUSAL | SAW_RESET));
+  c.bits |=
+    PK_CLAIM | SAW_POST | (found.bits & (SAW_ANSWER | SAW_REFUSAL | SAW_RESET | RESET_PASSED));
   if ((c.bits & HAS_ISN) === 0 && (found.bits & HAS_ISN) !== 0) {
     c.bits |= HAS_ISN;
     c.isn = found.isn;

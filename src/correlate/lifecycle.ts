@@ -17,6 +17,7 @@ import {
   NEVER,
   ORIGINAL,
   PK_CLAIM,
+  RESET_PASSED,
   SAW_ANSWER,
   SAW_FIN_ORIGINAL,
   SAW_FIN_REPLY,
@@ -288,7 +289,7 @@ export function end(state: State, c: Connection, time: number): void {
 
 /** A connection that had ended without ever being answered goes on: its opening packet was sent again. */
 export function revive(c: Connection): void {
-  c.bits &= ~(SAW_RESET | SAW_REFUSAL | ICMP_REFUSAL | SAW_UNREACHABLE);
+  c.bits &= ~(SAW_RESET | SAW_REFUSAL | RESET_PASSED | ICMP_REFUSAL | SAW_UNREACHABLE);
   c.endTime = NEVER;
   c.closeAt = Number.POSITIVE_INFINITY;
 }

@@ -24,6 +24,7 @@ import {
   LONE,
   NEVER,
   PK_CLAIM,
+  RESET_PASSED,
   SAW_ANSWER,
   SAW_FIN_ORIGINAL,
   SAW_FIN_REPLY,
@@ -59,6 +60,8 @@ const STARVED_NS = 10_000_000_000;
 /** The first SYN that is sent again comes after a second (RFC 6298); at once where an old connection's end answered it. */
 const SENT_AGAIN_NS = 1_500_000_000;
 
+const ENDED_BY_PACKETS = RESET_PASSED | SAW_FIN_ORIGINAL | SAW_FIN_REPLY;
+
 /** TCP_CONNTRACK_ESTABLISHED, include/uapi/linux/netfilter/nf_conntrack_tcp.h */
 const STATE_ESTABLISHED = 3;
 
@@ -84,11 +87,11 @@ export function onNew(
     }
   }
   const again = resent(state, newest, row, at, time, lateness, translated);
-  if (again !== undefined) {
+  if (again !== undefined && (held || again.lastSent > again.conntrackTime)) {
     chosenAnew(state, again, row, at, time, bits);
     return;
   }
-  if (!held && mayBeResent(newest, row, at, time, translated)) {
+  if (!held && (again !== undefined || mayBeResent(newest, row, at, time, translated))) {
     state.held.add(row, at, state.here, state.now);
     return;
   }
@@ -154,7 +157,8 @@ function tellPickedUp(
 
 /**
  * The connection whose opening packet was sent again after its first entry had gone: this entry is the
- * second one of the same connection, with a fresh choice of the rules.
+ * second one of the same connection, with a fresh choice of the rules. Where both were told so late that the
+ * first may be older than the packet, it is so only if no other connection's packet comes (`held`).
  */
 function resent(
   state: State,
@@ -169,9 +173,11 @@ function resent(
   if (newest.retransmits === 0 || newest.kind !== SERVICE || !sameZone(newest, row, at))
     return undefined;
   if ((newest.bits & (CT_CLAIM | CT_ENDED)) !== (CT_CLAIM | CT_ENDED)) return undefined;
-  // Sent again since the first entry was told, and before this one was.
-  if (newest.lastSent <= newest.conntrackTime || newest.lastSent > time + KERNEL_NS)
-    return undefined;
+  // An entry for each time that it was sent, and no more.
+  if (newest.laterEntries >= newest.retransmits) return undefined;
+  // Sent again since the first entry was made, as far as its telling can say, and before this one was told.
+  const told = newest.conntrackTime - (lateness > KERNEL_NS ? lateness : 0);
+  if (newest.lastSent <= told || newest.lastSent > time + KERNEL_NS) return undefined;
   if (time - lateness > newest.lastSent + FIRST_DATAGRAM_NS) return undefined;
   return (newest.bits & PK_CLAIM) === 0 || agrees(state, newest, row, at) ? newest : undefined;
 }
@@ -205,7 +211,9 @@ function chosenAnew(
 ): void {
   const before = endpointText(state, c, BY_CONNTRACK);
   const told = c.earlier?.includes(before) === true;
-  revive(c);
+  c.laterEntries++;
+  // An end that packets showed is this transmission's: that of the one before was taken back when it was sent again.
+  if ((c.bits & ENDED_BY_PACKETS) === 0) revive(c);
   c.bits &= ~CT_ENDED;
   state.listing.tick(row, at);
   c.conntrackTime = NEVER;

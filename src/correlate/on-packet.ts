@@ -19,6 +19,7 @@ import {
 } from '../model/packet.js';
 import {
   CLOSED,
+  RESET_PASSED,
   SAW_ANSWER,
   SAW_FIN_ORIGINAL,
   SAW_FIN_REPLY,
@@ -70,6 +71,7 @@ function onReset(state: State, row: Uint32Array, at: number, time: number, proto
   if ((c.bits & SAW_ANSWER) !== 0) c.bits |= SAW_RESET;
   else if (fromClient) c.bits |= SAW_RESET;
   else c.bits |= SAW_REFUSAL;
+  c.bits |= RESET_PASSED;
   end(state, c, time);
   say(state, c);
 }

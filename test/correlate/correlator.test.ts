@@ -937,6 +937,68 @@ describe('a SYN sent again whose second entry is told before the packet is read'
   });
 });
 
+describe('a SYN sent again of whose two entries conntrack tells late and at once', () => {
+  const entry = { from: CLIENT, to: VIP } as const;
+  const opened = { event: EVENT_NEW, unreplied: true, state: 'SYN_SENT' } as const;
+  const t = 9 * SECOND;
+  const again = t + 8_000_000;
+  const reset = again + 9_000_000;
+  const late = { at: reset + 10_000, lateness: SECOND } as const;
+  const seen = (first: string, second: string): Bench =>
+    bench()
+      .packet({ at: t, from: CLIENT, to: VIP, seq: 5, print: 5 })
+      .packet({ at: t + 14_000, from: CLIENT, to: first, seq: 5, print: 5 })
+      .packet({ at: t + 37_000, from: CLIENT, to: VIP, flags: TCP_RST, seq: 99, print: 0 })
+      .packet({ at: again, from: CLIENT, to: VIP, seq: 5, print: 5, ipid: 6 })
+      .packet({ at: again + 18_000, from: CLIENT, to: second, seq: 5, print: 5, ipid: 6 })
+      .packet({ at: again + 33_000, from: VIP, to: CLIENT, flags: SYN_ACK, seq: 7, ack: 6 })
+      .packet({ at: reset, from: CLIENT, to: VIP, flags: TCP_RST, seq: 6, print: 0 })
+      .conntrack({ ...entry, ...opened, id: 1, endpoint: first, ...late })
+      .conntrack({ ...entry, event: EVENT_DESTROY, id: 1, endpoint: first, ...late })
+      .conntrack({ ...entry, ...opened, id: 2, endpoint: second, ...late });
+
+  it.each([
+    ['the same endpoint', POD_A, POD_A],
+    ['another endpoint', POD_A, POD_B],
+  ])('is one connection, which ended when it was reset, at %s', (_, first, second) => {
+    const b = seen(first, second)
+      .conntrack({
+        ...entry,
+        event: EVENT_DESTROY,
+        id: 2,
+        endpoint: second,
+        at: reset + 10 * SECOND,
+      })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({
+      verdict: 'attributed',
+      backend: { pod: { name: second === POD_A ? 'a' : 'b' } },
+      outcome: 'reset',
+      retransmits: 1,
+    });
+    expect(b.closed[0]?.evidence).toContain('conntrack');
+    const { time = 0n, endTime = 0n } = b.closed[0] ?? {};
+    expect(endTime - time).toBe(BigInt(reset - t));
+  });
+
+  it('has no third entry: one more is the next connection’s', () => {
+    const b = seen(POD_A, POD_A)
+      .conntrack({ ...entry, event: EVENT_DESTROY, id: 2, endpoint: POD_A, ...late })
+      .conntrack({ ...entry, ...opened, id: 3, endpoint: POD_A, ...late })
+      .finish();
+    expect(b.closed).toHaveLength(2);
+  });
+
+  it('leaves the second entry to another connection whose SYN comes', () => {
+    const b = seen(POD_A, POD_A)
+      .packet({ at: reset + 20_000, from: CLIENT, to: VIP, seq: 900, print: 9, ipid: 8 })
+      .finish();
+    expect(b.closed).toHaveLength(2);
+    expect(b.closed[1]?.evidence).toContain('conntrack');
+  });
+});
+
 describe('a connection to an endpoint that the rules of its time do not have', () => {
   it('is explained by the first dump after it that does, not by the last', () => {
     const b = bench()
