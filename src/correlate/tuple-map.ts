@@ -161,14 +161,18 @@ export class TupleMap {
   private grow(): void {
     const old = this.table;
     const places = (this.mask + 1) * 2;
-    this.table = new Uint32Array(places * STRIDE);
-    this.mask = places - 1;
+    const mask = places - 1;
+    const t = new Uint32Array(places * STRIDE);
     for (let from = 0; from < old.length; from += STRIDE) {
       const h = old[from] ?? 0;
       if (h === 0) continue;
-      let i = h & this.mask;
-      while (this.table[i * STRIDE] !== 0) i = (i + 1) & this.mask;
-      this.table.set(old.subarray(from, from + STRIDE), i * STRIDE);
+      let i = h & mask;
+      while (t[i * STRIDE] !== 0) i = (i + 1) & mask;
+      // Word by word: a view of so few costs more than to copy them.
+      const to = i * STRIDE;
+      for (let w = 0; w < STRIDE; w++) t[to + w] = old[from + w] ?? 0;
     }
+    this.table = t;
+    this.mask = mask;
   }
 }

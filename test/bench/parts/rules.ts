@@ -34,40 +34,49 @@ async function run(context: Context): Promise<PartReport> {
   const megabytes = (statSync(file).size / 2 ** 20).toFixed(1);
   const endpoints = world.services * world.endpointsEach;
   const blocks: number[] = [];
+  const blocksAgain: number[] = [];
   const seconds: number[] = [];
   const floors: number[] = [];
-  const names = ['rules to the index', 'one anchored pattern', 'iptables-restore --test'] as const;
+  const names = [
+    'rules to the index',
+    'rules to the index, read again',
+    'one anchored pattern',
+    'iptables-restore --test',
+  ] as const;
   const skipped: string[] = [];
   const restore = restoreTest(file, skipped);
-  const [ours, floor, restored] = await inTurn(context, [
+  const read = async (again: boolean) => {
+    const run = await runJob('rules', { file, again });
+    if (run.result.endpoints !== endpoints) {
+      throw new Error(`${run.result.endpoints} of ${endpoints} endpoints were read`);
+    }
+    if (!again) seconds.push(run.result.seconds);
+    (again ? blocksAgain : blocks).push(run.result.blockMs);
+    return run;
+  };
+  const [ours, twice, floor, restored] = await inTurn(context, [
+    { name: names[0], run: () => read(false) },
+    { name: names[1], run: () => read(true) },
     {
-      name: names[0],
-      run: async () => {
-        const run = await runJob('rules', { file });
-        if (run.result.endpoints !== endpoints) {
-          throw new Error(`${run.result.endpoints} of ${endpoints} endpoints were read`);
-        }
-        seconds.push(run.result.seconds);
-        blocks.push(run.result.blockMs);
-        return run;
-      },
-    },
-    {
-      name: names[1],
+      name: names[2],
       run: async () => {
         const run = await runJob('rules-floor', { file });
         floors.push(run.result.seconds);
         return run;
       },
     },
-    ...(restore === undefined ? [] : [{ name: names[2], run: restore.run }]),
+    ...(restore === undefined ? [] : [{ name: names[3], run: restore.run }]),
   ]);
   restore?.close();
   const last = <T>(values: readonly T[]): readonly T[] => values.slice(-(ours?.length ?? 0));
-  const runs = [runOf(names[0], ours ?? []), runOf(names[1], floor ?? [])];
-  if (restored !== undefined) runs.push(runOf(names[2], restored));
+  const runs = [
+    runOf(names[0], ours ?? []),
+    runOf(names[1], twice ?? []),
+    runOf(names[2], floor ?? []),
+  ];
+  if (restored !== undefined) runs.push(runOf(names[3], restored));
   const mine: Measured = { what: names[0], unit: 's', figure: figureOf(last(seconds)) };
-  const least: Measured = { what: names[1], unit: 's', figure: figureOf(last(floors)) };
+  const least: Measured = { what: names[2], unit: 's', figure: figureOf(last(floors)) };
   const rows: Row[] = [
     judged(
       {
@@ -94,8 +103,17 @@ async function run(context: Context): Promise<PartReport> {
     judged(
       {
         id: 'block',
-        target: `the event loop stands still for at most ${BLOCK_MS} ms`,
+        target: `the event loop stands still for at most ${BLOCK_MS} ms, the first time`,
         ours: { what: 'longest', unit: 'ms', figure: figureOf(last(blocks)) },
+        remark: 'traffic is watched only after it; all code is still uncompiled',
+      },
+      { side: 'at most', value: BLOCK_MS },
+    ),
+    judged(
+      {
+        id: 'block-again',
+        target: `the event loop stands still for at most ${BLOCK_MS} ms, when read again`,
+        ours: { what: 'longest', unit: 'ms', figure: figureOf(last(blocksAgain)) },
       },
       { side: 'at most', value: BLOCK_MS },
     ),
