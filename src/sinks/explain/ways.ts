@@ -1,6 +1,7 @@
 import type { ExplainedWalk } from '../../model/explanation.js';
 import { NONE, plus, toNumber } from '../../model/share.js';
 import type { Share, WalkEnding } from '../../model/walk.js';
+import { type Alternative, alternativesOf } from './alternatives.js';
 import { exactShare, percent } from './share.js';
 import { endingTarget, podName, whichRule } from './words.js';
 
@@ -20,7 +21,7 @@ export interface Way {
   readonly taken: boolean;
 }
 
-/** Ways that hold under the same assumptions: their shares add up to 1. */
+/** Ways that hold under the same assumptions: their shares add up to 1, or each says what else it assumes. */
 export interface WaysAssuming {
   /** What is taken for granted, a line each: only what is new after the group before it. */
   readonly assuming: readonly string[];
@@ -36,31 +37,48 @@ const KINDS: Readonly<Record<Exclude<WalkEnding['kind'], 'endpoint'>, string>> =
 
 /** Where a packet can end, the likeliest first, ways to the same end added up. */
 export function waysOf({ possible, taken, pods }: ExplainedWalk): WaysAssuming[] {
-  const groups = new Map<
-    string,
-    { assuming: readonly string[]; endings: Map<string, WalkEnding[]> }
-  >();
-  for (const ending of possible.endings) {
-    const assumed = ending.assuming.join('\n');
-    const group = groups.get(assumed) ?? { assuming: ending.assuming, endings: new Map() };
-    groups.set(assumed, group);
-    const end = [
-      ending.kind,
-      ending.ip,
-      ending.port,
-      ending.masquerade,
-      ending.affinity,
-      ending.decidedBy === undefined ? '' : whichRule(ending.decidedBy),
-    ].join(' ');
-    group.endings.set(end, [...(group.endings.get(end) ?? []), ending]);
-  }
-  const all = [...groups.values()];
-  return all.map(({ assuming, endings }, i) => ({
+  const all = tablesOf(alternativesOf(possible.endings));
+  return all.map(({ assuming, alternatives }, i) => ({
     assuming: assumingAfter(assuming, all[i - 1]?.assuming ?? []),
-    ways: [...endings.values()]
-      .map((same) => way(same, taken, pods))
+    ways: alternatives
+      .flatMap((one) => {
+        const more = one.assuming.slice(assuming.length);
+        const only = more.length === 0 ? [] : [`if ${more.join(' and ')}`];
+        return one.ends.map((same) => way(same, taken, pods, only));
+      })
       .sort((a, b) => rank(b) - rank(a)),
   }));
+}
+
+/** Alternatives that are shown in one table, and what all of them assume. */
+interface Table {
+  readonly assuming: readonly string[];
+  readonly alternatives: readonly Alternative[];
+}
+
+/**
+ * A table for each alternative. Those that are about a part of the connections only (chance chose an
+ * endpoint before the question was asked) exclude nobody else: they share one, each with its own "if".
+ */
+function tablesOf(alternatives: readonly Alternative[]): Table[] {
+  const tables: Table[] = [];
+  let before: Alternative | undefined;
+  for (const one of alternatives) {
+    const last = tables.at(-1);
+    if (last && before?.isWhole === false && !one.isWhole) {
+      tables[tables.length - 1] = {
+        assuming: commonOf(last.assuming, one.assuming),
+        alternatives: [...last.alternatives, one],
+      };
+    } else tables.push({ assuming: one.assuming, alternatives: [one] });
+    before = one;
+  }
+  return tables;
+}
+
+function commonOf(a: readonly string[], b: readonly string[]): readonly string[] {
+  const end = a.findIndex((it, i) => it !== b[i]);
+  return end < 0 ? a : a.slice(0, end);
 }
 
 /**
@@ -89,6 +107,7 @@ function way(
   same: readonly WalkEnding[],
   taken: WalkEnding | undefined,
   pods: ExplainedWalk['pods'],
+  only: readonly string[],
 ): Way {
   const [ending] = same;
   if (ending === undefined) throw new Error('a group of endings has at least one');
@@ -102,6 +121,7 @@ function way(
   if (ending.affinity) notes.push('session affinity');
   if (ending.masquerade === 'yes') notes.push('masqueraded');
   if (ending.masquerade === 'unknown') notes.push('perhaps masqueraded');
+  notes.push(...only);
   return {
     share,
     percent: percent(share),
