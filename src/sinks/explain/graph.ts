@@ -1,10 +1,10 @@
 import type { ExplainedWalk } from '../../model/explanation.js';
-import { compare } from '../../model/share.js';
+import { compare, NONE, plus } from '../../model/share.js';
 import type { Effect, Hook, WalkEnding, WalkedRule } from '../../model/walk.js';
 import { humanCount } from '../units.js';
 import { percent } from './share.js';
-import { sameEnd, type Way, waysOf } from './ways.js';
-import { backendName, endingTarget, hex, podName } from './words.js';
+import { sameEnd } from './ways.js';
+import { backendName, endingTarget, hex, podName, whichRule } from './words.js';
 
 /**
  * The walk as a picture knows it: lanes from top to bottom, in each of them trees of boxes from left to
@@ -79,12 +79,10 @@ interface DraftBox {
 
 class Builder {
   private readonly walk: ExplainedWalk;
-  private readonly ways: readonly Way[];
   private readonly hooks = new Map<Hook, Map<string, DraftBox>>();
 
   constructor(walk: ExplainedWalk) {
     this.walk = walk;
-    this.ways = waysOf(walk).flatMap(({ ways }) => ways);
   }
 
   add(ending: WalkEnding, taken: boolean): void {
@@ -156,10 +154,18 @@ class Builder {
     row.to.set(box.title, known);
   }
 
+  /** Of all ways that are `alike`, given what this one assumes. */
+  private shareOf(ending: WalkEnding, alike: (other: WalkEnding) => boolean): string {
+    const { assuming } = ending;
+    const share = this.walk.possible.endings
+      .filter((other) => alike(other) && isSameList(other.assuming, assuming))
+      .reduce((sum, other) => plus(sum, other.share), NONE);
+    return percent(share);
+  }
+
   private endpoint(ending: WalkEnding): DraftBox {
     const pod = ending.ip === undefined ? undefined : this.walk.pods?.get(ending.ip);
     const title = endingTarget(ending);
-    const way = this.ways.find(({ to, kind }) => kind === 'endpoint' && to === title);
     const texts = [pod === undefined ? 'no known Pod' : podName(pod)];
     if (pod?.node !== undefined) texts.push(`on ${pod.node}`);
     if (ending.masquerade === 'yes') texts.push('masqueraded');
@@ -167,7 +173,7 @@ class Builder {
     return {
       kind: 'endpoint',
       title,
-      about: way?.percent ?? percent(ending.share),
+      about: this.shareOf(ending, ({ ip, port }) => ip === ending.ip && port === ending.port),
       texts,
       rows: new Map(),
       taken: false,
@@ -186,12 +192,24 @@ class Builder {
     return {
       kind: through ? 'through' : 'refused',
       title,
-      about: percent(ending.share),
+      about: this.shareOf(
+        ending,
+        ({ kind, decidedBy }) => kind === ending.kind && isSameRule(decidedBy, ending.decidedBy),
+      ),
       texts: through ? [`goes on to ${packet.destination}`] : [],
       rows: new Map(),
       taken: false,
     };
   }
+}
+
+function isSameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((it, i) => it === b[i]);
+}
+
+/** Which rule decides, or none. */
+function isSameRule(a: WalkedRule | undefined, b: WalkedRule | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && whichRule(a) === whichRule(b));
 }
 
 /** The last rule of a chain that leads to another one. */
