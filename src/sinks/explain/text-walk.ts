@@ -93,9 +93,9 @@ class WalkWriter {
         return hang({ text: head, shown: head }, escapeText(text), width, colors.dim);
       }
       case 'ways': {
-        const many = item.endings.length;
-        const those = item.endings.slice(0, 3).map(endingTarget).join(', ');
-        const rest = many > 3 ? ` and ${many - 3} more` : '';
+        const targets = [...new Set(item.endings.map(endingTarget))];
+        const those = targets.slice(0, 3).join(', ');
+        const rest = targets.length > 3 ? ` and ${targets.length - 3} more` : '';
         return ['', ...wrap(escapeText(`Then, for ${those}${rest}:`), width).map(colors.underline)];
       }
       case 'end':
@@ -189,7 +189,8 @@ class WalkWriter {
     const said: [string, (text: string) => string][] = [];
     if (rule.because !== undefined) {
       const paint = rule.met === 'unknown' ? colors.yellow : colors.dim;
-      said.push([rule.met === 'unknown' ? `not known: ${rule.because}` : rule.because, paint]);
+      const isSaid = rule.met !== 'unknown' || rule.because.startsWith('not known');
+      said.push([isSaid ? rule.because : `not known: ${rule.because}`, paint]);
     }
     if (rule.chance !== undefined && rule.met !== 'passed') {
       const exact = exactShare(rule.chance);

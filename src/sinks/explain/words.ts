@@ -112,12 +112,12 @@ export function masqueradeWords(ending: WalkEnding): string {
   }
 }
 
-/** `nat KUBE-SERVICES rule 42, line 417`. */
+/** `nat KUBE-SERVICES rule 42, line 417`, `the policy of filter FORWARD`. */
 export function whichRule(rule: WalkedRule): string {
-  const place = rule.position === 0 ? 'its policy' : `rule ${rule.position}`;
+  if (rule.position === 0) return `the policy of ${rule.table} ${rule.chain}`;
   const line = rule.line === undefined ? '' : `, line ${rule.line}`;
   const handle = rule.handle === undefined ? '' : `, handle ${rule.handle}`;
-  return `${rule.table} ${rule.chain} ${place}${line}${handle}`;
+  return `${rule.table} ${rule.chain} rule ${rule.position}${line}${handle}`;
 }
 
 export function packetWords(packet: FirstPacket): string {
