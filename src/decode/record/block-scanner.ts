@@ -10,7 +10,8 @@ const FIRST_BYTES = 64 * 1024;
 
 /**
  * Whether a file begins as our recordings do: a little-endian section whose first block is one of ours. (Other
- * programs that rewrite a recording leave these blocks out, or put them elsewhere: then it is a capture.)
+ * programs that rewrite a recording leave these blocks out, or put them elsewhere: then it is a capture.) Of
+ * one that is cut within that block nothing is left but the beginning of a capture.
  */
 export function isRecording(first: Uint8Array): boolean {
   if (first.length < 12) return false;
@@ -21,6 +22,7 @@ export function isRecording(first: Uint8Array): boolean {
   if (at < 28 || at + BLOCK_START_BYTES > first.length) return false;
   return (
     view.getUint32(at, true) === STATE_BLOCK_TYPE &&
+    at + view.getUint32(at + 4, true) <= first.length &&
     isStateBlock(first.subarray(at + BLOCK_START_BYTES))
   );
 }
