@@ -13,7 +13,7 @@ import {
   type Sets,
   type Unknown,
 } from './nftables-match.js';
-import { elementText, expressionText } from './nftables-text.js';
+import { elementText, expressionText, statementText } from './nftables-text.js';
 import { ADDRESS_4, ADDRESS_6, type Kind, MARK, PORT } from './nftables-values.js';
 
 /** What a rule says about where the packet goes next. */
@@ -113,11 +113,14 @@ export class RuleWalk {
     if (kind === 'match') this.match(at, inner, progress);
     else if (IDLE.has(kind) || isComment(kind, inner)) this.idle(at, kind, inner, progress);
     else if (GATES.has(kind) || (kind === 'xt' && field(inner, 'type') === 'match')) {
-      const what = kind === 'xt' ? `xt match ${String(field(inner, 'name'))}` : kind;
+      const what =
+        kind === 'xt' ? `xt match ${String(field(inner, 'name'))}` : statementText(statement);
+      // Two rules never share an answer: other packets move what they ask of.
+      const where = this.rule.handle === undefined ? '' : ` (handle ${this.rule.handle})`;
       const open = {
         is: 'unknown',
-        holds: `${what} lets it pass`,
-        fails: `${what} does not`,
+        holds: `${what} holds${where}`,
+        fails: `${what} does not hold${where}`,
       } as const;
       this.from(at + 1, { ...progress, open: [...progress.open, open] });
     } else this.resolved(progress, (settled) => this.act(at, kind, inner, settled));

@@ -51,6 +51,9 @@ export function expressionText(value: NftJson, style: Style = 'plain'): string {
       const more = typeof offset === 'number' && offset !== 0 ? ` offset ${offset}` : '';
       return `numgen ${String(field(inner, 'mode'))} mod ${String(field(inner, 'mod'))}${more}`;
     }
+    case 'jhash':
+    case 'symhash':
+      return hashText(kind, inner);
     case 'concat':
       return listOf(inner)
         .map((part) => expressionText(part, style))
@@ -98,7 +101,7 @@ function styleOf(left: NftJson | undefined): Style {
   return 'plain';
 }
 
-function statementText(statement: NftJson): string {
+export function statementText(statement: NftJson): string {
   const said = single(statement);
   if (!said) return raw(statement);
   const [kind, inner] = said;
@@ -129,8 +132,11 @@ function statementText(statement: NftJson): string {
     case 'redirect':
       return natText(kind, inner);
     case 'counter':
+      return typeof inner === 'string' ? `counter name "${inner}"` : kind;
     case 'quota':
-      return typeof inner === 'string' ? `${kind} name "${inner}"` : kind;
+    case 'ct count':
+    case 'limit':
+      return typeof inner === 'string' ? `${kind} name "${inner}"` : boundText(kind, inner);
     case 'log': {
       const prefix = field(inner, 'prefix');
       return typeof prefix === 'string' ? `log prefix "${prefix}"` : 'log';
@@ -140,8 +146,6 @@ function statementText(statement: NftJson): string {
       const target = String(field(inner, kind));
       return `${String(field(inner, 'op'))} ${target} { ${expressionText(field(inner, 'elem') ?? null)} }`;
     }
-    case 'limit':
-      return `limit rate ${String(field(inner, 'rate'))}/${String(field(inner, 'per'))}`;
     default:
       return raw(statement);
   }
@@ -186,6 +190,28 @@ function mapText(map: NftJson, values: Style = 'plain'): string {
   if (pairs.length > MAX_LISTED) return `{ map of ${pairs.length} }`;
   const style = styleOf(field(map, 'key'));
   return `{ ${pairs.map(([key, value]) => elementText(key, value, style, values)).join(', ')} }`;
+}
+
+/** `jhash ip saddr mod 3 seed 0x7 offset 2`, `symhash mod 4`. */
+function hashText(kind: string, inner: NftJson): string {
+  const [seed, offset] = [field(inner, 'seed'), field(inner, 'offset')];
+  const words = [kind];
+  if (kind === 'jhash') words.push(expressionText(field(inner, 'expr') ?? null));
+  words.push('mod', String(field(inner, 'mod')));
+  if (typeof seed === 'number') words.push('seed', `0x${seed.toString(16)}`);
+  if (typeof offset === 'number' && offset !== 0) words.push('offset', String(offset));
+  return words.join(' ');
+}
+
+/** `limit rate over 10 kbytes/second`, `quota over 10 mbytes`, `ct count over 20`. */
+function boundText(kind: string, inner: NftJson): string {
+  const words = [kind === 'limit' ? 'limit rate' : kind];
+  if (field(inner, 'inv') === true) words.push('over');
+  words.push(String(field(inner, 'rate') ?? field(inner, 'val')));
+  const unit = field(inner, 'rate_unit') ?? field(inner, 'val_unit');
+  if (typeof unit === 'string' && unit !== 'packets') words.push(unit);
+  const per = field(inner, 'per');
+  return `${words.join(' ')}${per === undefined ? '' : `/${String(per)}`}`;
 }
 
 /** With the type that nft assumes, none is printed (nft src/statement.c, reject_stmt_print). */

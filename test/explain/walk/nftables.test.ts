@@ -431,6 +431,35 @@ describe('single rules', () => {
     }
   });
 
+  it('each limit is a question of its own, that tells what it asks', () => {
+    const limit = { rate: 10, burst: 100, per: 'second', inv: true, rate_unit: 'kbytes' };
+    const rules = table([
+      [{ limit: { rate: 1, burst: 5, per: 'second' } }, to('10.0.0.1')],
+      [{ limit }, to('10.0.0.2')],
+      [{ quota: { val: 10, val_unit: 'mbytes', inv: true } }, to('10.0.0.3')],
+    ]);
+    const found = walk(rules, POD, '10.96.0.10', 80).endings;
+    expect(found.map(({ ip, assuming }) => [ip, assuming.at(-1)])).toEqual([
+      ['10.0.0.1', 'limit rate 1/second holds (handle 10)'],
+      ['10.0.0.2', 'limit rate over 10 kbytes/second holds (handle 11)'],
+      ['10.0.0.3', 'quota over 10 mbytes holds (handle 12)'],
+      [undefined, 'quota over 10 mbytes does not hold (handle 12)'],
+    ]);
+  });
+
+  it('a hash is told as nft lists it', () => {
+    const saddr = { payload: { protocol: 'ip', field: 'saddr' } };
+    const rules = table([
+      [match({ jhash: { mod: 3, seed: 7, offset: 2, expr: saddr } }, 2), { drop: null }],
+      [match({ symhash: { mod: 4 } }, 1), { drop: null }],
+    ]);
+    const [last] = walk(rules, POD, '10.96.0.10', 80).endings.slice(-1);
+    expect(last?.steps.filter(({ position }) => position > 0).map(({ text }) => text)).toEqual([
+      'jhash ip saddr mod 3 seed 0x7 offset 2 2 drop',
+      'symhash mod 4 1 drop',
+    ]);
+  });
+
   it('the same question has one answer on one way', () => {
     const local = match({ fib: { result: 'type', flags: ['saddr'] } }, 'local');
     const rules = table([
