@@ -7,6 +7,7 @@ import { commands } from '../../src/cli/load.js';
 import { runCli } from '../../src/cli/program.js';
 import { Recorder } from '../../src/cli/record/recorder.js';
 import { Correlator } from '../../src/correlate/correlator.js';
+import { isRecording } from '../../src/decode/record/block-scanner.js';
 import type { InputEvent } from '../../src/model/event.js';
 import { Interfaces } from '../../src/model/interfaces.js';
 import { P_NSEC, P_SEC, PACKET_WORDS } from '../../src/model/packet.js';
@@ -190,6 +191,12 @@ describe('a recording', () => {
       longest = Math.max(longest, loss);
     }
     expect(longest).toBeGreaterThan(10);
+  });
+
+  it('is seen to be one once its first block is there, however few bytes a pipe gives at first', () => {
+    const next = blocksOf(bytes)[2]?.at ?? 0;
+    expect(isRecording(bytes.subarray(0, next - 1))).toBe(false);
+    expect(isRecording(bytes.subarray(0, next))).toBe(true);
   });
 
   it('damaged in any byte of its state gives a beginning of it, a loss, and no fault', async () => {
