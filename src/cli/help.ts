@@ -32,9 +32,10 @@ ${TABLE_LEGEND}`;
 
 export const REPLAY_HELP = `
 An INPUT is a file or a folder. Files are recognised by their content: pcap and
-pcapng (gzip too), iptables-save, conntrack as XML or text, Kubernetes objects,
-watch events, and what whichpod record wrote. NAME=PATH says which node a
-recording is from, PATH@TIME when a file without times of its own was written.
+pcapng (gzip too), iptables-save, nft -j list ruleset, conntrack as XML or text,
+Kubernetes objects, watch events, and what whichpod record wrote. NAME=PATH says
+which node a recording is from, PATH@TIME when a file without times of its own
+was written.
 
 Examples:
   $ whichpod replay recording/
@@ -44,7 +45,11 @@ Examples:
   $ whichpod replay case.pcapng --speed 1      what record wrote, as it came
   $ whichpod replay recording/ -o summary --fail-on conflict,unattributed,loss
   $ whichpod replay capture.pcap rules.txt pods.json -w annotated.pcapng
-${TABLE_LEGEND}`;
+${TABLE_LEGEND}
+Exit codes: 0 done, also of an input that is cut (a loss tells); 1 found what
+--fail-on asked for; 2 wrong usage, or nothing that can be used; 3 a permission
+is missing; 130 interrupted.
+`;
 
 export const DEMO_HELP = `
 Builds a small node in network namespaces (Linux, root), sends requests to a

@@ -21,6 +21,9 @@ Examples:
   $ whichpod rules --audit --duration 1m      are connections spread as the rules say?
   $ whichpod rules recording/ --audit         the same over recorded connections
   $ whichpod rules --drift --fail-on drift    are the rules what the cluster says?
+
+Exit codes: 0 done; 1 found what --fail-on asked for; 2 wrong usage, unusable
+input, or no such Service; 3 a permission is missing; 130 interrupted.
 `;
 
 /** `whichpod rules`; `ran` hears its exit code, and whether it was asked to say more. */
