@@ -32,6 +32,7 @@ import {
   type Connection,
   CT_CLAIM,
   CT_ENDED,
+  CT_LISTED,
   CT_UNTRANSLATED,
   NEVER,
   T_DPORT,
@@ -157,7 +158,10 @@ export function whereTo(words: Uint32Array, address: number, port: number): numb
   return h >>> 1;
 }
 
-/** Whether conntrack told, about this span, that this very entry ended. */
+/**
+ * Whether conntrack told, about this span, that this very entry ended. An end that was told to the whole second
+ * may have come at any moment of it.
+ */
 export function wasEnded(
   state: State,
   row: Uint32Array,
@@ -169,7 +173,10 @@ export function wasEnded(
 ): boolean {
   for (let c = newestOf(state, row, at, protocol); c !== undefined; c = state.table.older(c)) {
     const end = c.conntrackEnd;
-    if (end === NEVER || end < from - FIRST_DATAGRAM_NS || end >= to + FIRST_DATAGRAM_NS) continue;
+    if (end === NEVER || end >= to + FIRST_DATAGRAM_NS) continue;
+    const isCoarse = (c.bits & CT_LISTED) === 0 && c.conntrackResolution >= COARSE_NS;
+    const latest = isCoarse ? end + c.conntrackResolution : end;
+    if (latest < from - FIRST_DATAGRAM_NS) continue;
     if (sameZone(c, row, at) && sameId(c, row, at, bits) && sameReply(state, c, row, at))
       return true;
   }

@@ -256,6 +256,26 @@ describe('conntrack', () => {
     expect(b.closed.map((c) => c.timeUncertaintyNs)).toEqual([XML_SECOND, XML_SECOND]);
   });
 
+  it('a listing made within the second of an end that XML told shows no further connection', () => {
+    const coarse = { at: 0, resolution: SECOND, lateness: XML_SECOND } as const;
+    const b = bench()
+      .conntrack({ ...opened, ...coarse })
+      .conntrack({ ...opened, ...coarse, event: EVENT_DESTROY })
+      .conntrack({ ...opened, ...coarse, endpoint: POD_B })
+      .conntrack({
+        ...opened,
+        event: EVENT_LISTED,
+        at: SECOND / 2,
+        resolution: SECOND,
+        lateness: 0,
+      })
+      .finish();
+    expect(b.closed.map((c) => [c.verdict, c.reason])).toEqual([
+      ['unattributed', 'time-too-coarse'],
+      ['unattributed', 'time-too-coarse'],
+    ]);
+  });
+
   it('told in two forms is one connection', () => {
     const b = bench()
       .conntrack({ ...opened, at: 200_000_000 })
