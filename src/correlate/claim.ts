@@ -49,7 +49,7 @@ export function claim(
 ): void {
   const known = (c.bits & PK_CLAIM) !== 0;
   let news = !known;
-  if (!known || !hasTuple(state, c, row, at)) {
+  if (!known || !(hasTuple(state, c, row, at) || isBetween(state, c, row, at))) {
     const before = known ? endpointText(state, c, BY_PACKETS) : undefined;
     state.table.setTranslated(
       c,
@@ -135,6 +135,22 @@ function hasTuple(state: State, c: Connection, row: Uint32Array, at: number): bo
   return (
     sameAddress(w, from + T_SRC, row, at + P_SRC) && sameAddress(w, from + T_DST, row, at + P_DST)
   );
+}
+
+/**
+ * Whether a row is a sight between destination NAT and source NAT of a packet that was seen after both: a bridge's
+ * copy may be read late, and source NAT, which comes last, is not taken back by it.
+ */
+function isBetween(state: State, c: Connection, row: Uint32Array, at: number): boolean {
+  const w = state.table.words;
+  const own = state.table.at(c) + ORIGINAL;
+  const known = state.table.at(c) + BY_PACKETS;
+  if (w[own + T_SPORT] !== row[at + P_SPORT] || w[known + T_DPORT] !== row[at + P_DPORT]) {
+    return false;
+  }
+  if (!sameAddress(w, own + T_SRC, row, at + P_SRC)) return false;
+  if (!sameAddress(w, known + T_DST, row, at + P_DST)) return false;
+  return w[own + T_SPORT] !== w[known + T_SPORT] || !sameAddress(w, own + T_SRC, w, known + T_SRC);
 }
 
 /** A packet that had been taken for a connection of its own turns out to be this one's translated copy. */

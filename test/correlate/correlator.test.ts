@@ -36,6 +36,27 @@ const seenWhole = (b: Bench, at: number, isn: number, endpoint = POD_A, client =
     .packet({ at: at + 60, from: VIP, to: client, flags: SYN_ACK, seq: 9, ack: isn + 1 });
 
 describe('a connection seen before and after translation', () => {
+  it.each([
+    ['the one at the endpoint', 25],
+    ['the answer', 70],
+  ])('a copy from between the two translations that is read after %s leaves the peer', (_, at) => {
+    const copy = { from: CLIENT, to: POD_A, seq: 7, print: 7, on: 'cni0' };
+    const packets = [
+      { at: 0, from: CLIENT, to: VIP, seq: 7, print: 7, on: 'veth-c' },
+      { at: 20, from: '10.0.0.1:61371', to: POD_A, seq: 7, print: 7, on: 'veth-p' },
+      { at: 40, from: POD_A, to: '10.0.0.1:61371', flags: SYN_ACK, seq: 9, ack: 8 },
+      { at: 60, from: VIP, to: CLIENT, flags: SYN_ACK, seq: 9, ack: 8 },
+      { ...copy, at },
+    ].sort((a, b) => a.at - b.at);
+    const b = bench();
+    for (const packet of packets) b.packet(packet);
+    expect(b.finish().closed[0]).toMatchObject({
+      backend: { pod: { name: 'a' } },
+      source: { ip: '10.0.0.1', port: 61_371 },
+      outcome: 'established',
+    });
+  });
+
   it('is attributed when its translated copy comes, and established when it is answered', () => {
     const b = seenWhole(bench(), 1_000, 500).tick(10_000_000);
     expect(b.said.map((a) => [a.verdict, a.outcome, a.backend?.pod?.name])).toEqual([
