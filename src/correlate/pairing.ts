@@ -88,7 +88,7 @@ function likeness(
   if (protocol === UDP) {
     // Payloads repeat (a heartbeat, the same question): the client's address or the packet's number must fit too.
     if (!samePrint || !(sameSource || sameId)) return 0;
-  } else if (!samePrint && !(sameSource && (print === 0 || c.print === 0))) {
+  } else if (!samePrint && !((sameSource || sameId) && (print === 0 || c.print === 0))) {
     return 0;
   }
   const closeness = 1 - distance / PAIR_WINDOW_NS;

@@ -36,6 +36,15 @@ const seenWhole = (b: Bench, at: number, isn: number, endpoint = POD_A, client =
     .packet({ at: at + 60, from: VIP, to: client, flags: SYN_ACK, seq: 9, ack: isn + 1 });
 
 describe('a connection seen before and after translation', () => {
+  it('in a capture that cuts TCP options off is joined by number and IP identification, masqueraded too', () => {
+    const b = bench()
+      .packet({ at: 0, from: CLIENT, to: VIP, seq: 7, print: 0, ipid: 13_941 })
+      .packet({ at: 20, from: CLIENT, to: POD_A, seq: 7, print: 0, ipid: 13_941 })
+      .packet({ at: 30, from: '10.0.0.1:61371', to: POD_A, seq: 7, print: 0, ipid: 13_941 })
+      .finish();
+    expect(b.closed).toMatchObject([{ source: { ip: '10.0.0.1', port: 61_371 } }]);
+  });
+
   it.each([
     ['the one at the endpoint', 25],
     ['the answer', 70],
