@@ -80,12 +80,25 @@ export function judge(state: State, c: Connection): Judgement {
     j.reason = 'filtered';
   } else if (refusedByRules) {
     j.reason = c.byRules?.action === 'drop' ? 'filtered' : 'no-endpoints';
+  } else if ((c.bits & ICMP_REFUSAL) !== 0 && hasNoEndpoints(state, c)) {
+    j.reason = 'no-endpoints';
   } else if (state.lost(c.time - c.lateness, c.time + state.boundNs)) {
     j.reason = 'lost';
   } else {
     j.reason = 'no-evidence';
   }
   return j;
+}
+
+/**
+ * Whether the cluster knew no endpoint of the Service then: the rules that refuse are made of this, and may be
+ * younger than those that were read.
+ */
+function hasNoEndpoints(state: State, c: Connection): boolean {
+  const service = c.byCluster?.service;
+  if (service === undefined || c.time === NEVER || !state.cluster.hasSlices(service)) return false;
+  const slices = state.cluster.slicesAt(service, state.clock.absolute(c.time));
+  return slices.every(({ endpoints }) => endpoints.every((e) => !e.ready && !e.serving));
 }
 
 /** Whether the only time there is leaves open which connection this is, or whose its endpoint's address was. */

@@ -591,6 +591,57 @@ describe('what cannot be known is said with its reason', () => {
     expect(b.summary).toMatchObject({ losses: 1, packets: { dropped: 3 } });
   });
 
+  it('a refused connection to a Service of which the cluster knows no endpoint, where no rules say so', () => {
+    const web = { uid: 'u', namespace: 'default', name: 'web' } as const;
+    const refused = (ready: boolean): Bench =>
+      new Bench()
+        .push({
+          type: 'cluster',
+          change: {
+            op: 'list',
+            kind: 'service',
+            items: [
+              {
+                ...web,
+                kind: 'service',
+                type: 'ClusterIP',
+                clusterIPs: ['10.96.0.10'],
+                externalIPs: [],
+                loadBalancerIPs: [],
+                loadBalancerSourceRanges: [],
+                ports: [{ protocol: 'tcp', port: 80 }],
+              },
+            ],
+          },
+        })
+        .push({
+          type: 'cluster',
+          change: {
+            op: 'list',
+            kind: 'endpointslice',
+            items: [
+              {
+                ...web,
+                kind: 'endpointslice',
+                service: 'web',
+                ports: [{ protocol: 'tcp', port: 8080 }],
+                endpoints: [
+                  { addresses: ['10.0.0.11'], ready, serving: ready, terminating: false },
+                ],
+              },
+            ],
+          },
+        })
+        .packet({ at: 0, from: CLIENT, to: VIP, seq: 1 })
+        .packet({ at: 90, from: CLIENT, to: VIP, seq: 1, icmp: [3, 3] })
+        .finish();
+    const said = [false, true].map((ready) => refused(ready).closed[0]);
+    expect(said.map((c) => [c?.reason, c?.outcome])).toEqual([
+      ['no-endpoints', 'rejected'],
+      ['no-evidence', 'rejected'],
+    ]);
+  });
+
   it('a Service without endpoints, as soon as the kernel rejects', () => {
     const b = new Bench()
       .services([serviceEntry('none', VIP, [], { action: 'reject' })])
