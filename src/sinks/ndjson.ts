@@ -19,6 +19,9 @@ import { fragment, type Lines, quote } from './lines.js';
 import type { Sink, SinkOptions } from './sink.js';
 import { type Renderer, TextSink } from './text-sink.js';
 
+const VERDICTS = ['attributed', 'unattributed', 'conflict'] as const;
+const OUTCOMES = ['established', 'refused', 'reset', 'unanswered', 'rejected', 'open'] as const;
+
 const PREFIX = '{"schema":"whichpod/1","type":"';
 
 export function createNdjsonSink(options: SinkOptions): Sink {
@@ -66,26 +69,45 @@ const BEGINNING = {
 const END_OF_TEXT = fragment('"');
 const END_OF_GROUP = fragment('}');
 const TIME = fragment('","time":"');
-const TIME_SOURCE = {
-  packet: fragment('","timeSource":"packet"'),
-  conntrack: fragment('","timeSource":"conntrack"'),
-  listing: fragment('","timeSource":"listing"'),
-} as const;
+const TIME_SOURCE = eachOf(
+  ['packet', 'conntrack', 'listing'],
+  (source) => `","timeSource":"${source}"`,
+);
 const UNCERTAINTY = fragment(',"timeUncertaintyNs":');
-const PROTOCOL = fragment(',"protocol":"');
+const PROTOCOL = eachOf(['tcp', 'udp', 'sctp'], (protocol) => `,"protocol":"${protocol}"`);
 const ZONE = fragment(',"zone":');
 const CLIENT = fragment(',"client":{"ip":"');
-const CLIENT_AFTER_TEXT = fragment('","client":{"ip":"');
+/** What stands between time and client of nearly all connections, in one piece. */
+const FROM_TIME_TO_CLIENT = {
+  packet: timeToClient('packet'),
+  conntrack: timeToClient('conntrack'),
+  listing: timeToClient('listing'),
+} as const;
 const PORT = fragment('","port":');
-const POD = fragment(',"pod":');
 const NODE = fragment(',"node":');
 const SOURCE = fragment(',"source":{"ip":"');
-const RULES = fragment(',"rules":');
-const VERDICT = fragment(',"verdict":"');
-const REASON = fragment('","reason":"');
-const OUTCOME = fragment('","outcome":"');
+const VERDICT = eachOf(VERDICTS, (verdict) => `,"verdict":"${verdict}"`);
+const REASON = fragment(',"reason":"');
+const OUTCOME = eachOf(OUTCOMES, (outcome) => `,"outcome":"${outcome}"`);
+const ATTRIBUTED = eachOf(OUTCOMES, (outcome) => `,"verdict":"attributed","outcome":"${outcome}"`);
 const RETRANSMITS = fragment(',"retransmits":');
 const END_TIME = fragment(',"endTime":"');
+
+/** A fragment for each name that there is. */
+function eachOf<Name extends string>(
+  names: readonly Name[],
+  write: (name: Name) => string,
+): Readonly<Record<Name, Uint8Array>> {
+  const written = names.map((name) => [name, fragment(write(name))]);
+  return Object.fromEntries(written) as Record<Name, Uint8Array>;
+}
+
+function timeToClient(source: Attribution['timeSource']) {
+  return eachOf(
+    ['tcp', 'udp', 'sctp'],
+    (protocol) => `","timeSource":"${source}","protocol":"${protocol}","client":{"ip":"`,
+  );
+}
 
 /**
  * Written byte by byte: this is the whole cost of telling of a connection, and text that is put together
@@ -100,13 +122,12 @@ function attributionLine(type: 'attribution' | 'close', a: Attribution, to: Line
     to.put(TIME);
     to.time(a.time);
   }
-  to.put(TIME_SOURCE[a.timeSource]);
-  putNumber(UNCERTAINTY, a.timeUncertaintyNs, to);
-  to.put(PROTOCOL);
-  to.ascii(a.protocol);
-  if (a.zone === undefined || !Number.isFinite(a.zone)) to.put(CLIENT_AFTER_TEXT);
-  else {
-    to.put(END_OF_TEXT);
+  if (a.timeUncertaintyNs === undefined && a.zone === undefined) {
+    to.put(FROM_TIME_TO_CLIENT[a.timeSource][a.protocol]);
+  } else {
+    to.put(TIME_SOURCE[a.timeSource]);
+    putNumber(UNCERTAINTY, a.timeUncertaintyNs, to);
+    to.put(PROTOCOL[a.protocol]);
     putNumber(ZONE, a.zone, to);
     to.put(CLIENT);
   }
@@ -118,22 +139,20 @@ function attributionLine(type: 'attribution' | 'close', a: Attribution, to: Line
     to.put(PORT);
     to.number(a.source.port);
     to.put(END_OF_GROUP);
-  }
-  if (a.rules) {
-    to.put(RULES);
-    to.put(rules(a.rules));
+    if (a.rules) to.put(rules(a.rules));
   }
   if (a.interfaces) putInterfaces(a.interfaces, to);
   to.put(evidence(a.evidence));
-  to.put(VERDICT);
-  to.ascii(a.verdict);
-  if (a.reason !== undefined) {
-    to.put(REASON);
-    to.ascii(a.reason);
+  if (a.verdict === 'attributed' && a.reason === undefined) to.put(ATTRIBUTED[a.outcome]);
+  else {
+    to.put(VERDICT[a.verdict]);
+    if (a.reason !== undefined) {
+      to.put(REASON);
+      to.ascii(a.reason);
+      to.put(END_OF_TEXT);
+    }
+    to.put(OUTCOME[a.outcome]);
   }
-  to.put(OUTCOME);
-  to.ascii(a.outcome);
-  to.put(END_OF_TEXT);
   if (a.claims && a.claims.length > 0) to.text(`,"claims":[${a.claims.map(claim).join(',')}]`);
   if (a.latency) LATENCY.put(a.latency, to);
   if (a.node !== undefined) to.text(text('node', a.node));
@@ -161,7 +180,6 @@ function putClient(client: Peer, to: Lines): void {
   to.put(PORT);
   to.number(client.port);
   if (client.pod !== undefined) {
-    to.put(POD);
     to.put(podBytes(client.pod));
   }
   if (client.node !== undefined && client.node !== '') {
@@ -226,20 +244,29 @@ const REPLY = new Numbers('reply', ['packets', 'bytes']);
 interface WrittenWay {
   readonly destination: Attribution['destination'];
   readonly service: ServiceRef | undefined;
+  readonly rules: RulePath | undefined;
   readonly bytes: Uint8Array;
 }
 
 /** Connections to one endpoint through one Service address share these objects: they are written once. */
 const ways = new WeakMap<Backend, WrittenWay>();
 
-/** From the end of the client to the end of the backend. */
-function wayOf({ destination, service: named, backend: to }: Attribution): Uint8Array {
+/** From the end of the client to the end of the backend, and the rules where no `source` comes between. */
+function wayOf({ destination, service: named, backend: to, source, rules: by }: Attribution) {
+  const path = source === undefined ? by : undefined;
   const known = to && ways.get(to);
-  if (known && known.destination === destination && known.service === named) return known.bytes;
+  if (
+    known &&
+    known.destination === destination &&
+    known.service === named &&
+    known.rules === path
+  ) {
+    return known.bytes;
+  }
   const bytes = fragment(
-    `},"destination":${address(destination)}}${named ? `,"service":${service(named)}` : ''}${to ? `,"backend":${backend(to)}` : ''}`,
+    `},"destination":${address(destination)}}${named ? `,"service":${service(named)}` : ''}${to ? `,"backend":${backend(to)}` : ''}${path ? rulesText(path) : ''}`,
   );
-  if (to) ways.set(to, { destination, service: named, bytes });
+  if (to) ways.set(to, { destination, service: named, rules: path, bytes });
   return bytes;
 }
 
@@ -293,7 +320,7 @@ const ruleTexts = new WeakMap<RulePath, Uint8Array>();
 function podBytes(ref: PodRef): Uint8Array {
   let bytes = podTexts.get(ref);
   if (bytes === undefined) {
-    bytes = fragment(pod(ref));
+    bytes = fragment(`,"pod":${pod(ref)}`);
     podTexts.set(ref, bytes);
   }
   return bytes;
@@ -311,12 +338,14 @@ function service(ref: ServiceRef): string {
 function rules(path: RulePath): Uint8Array {
   let bytes = ruleTexts.get(path);
   if (bytes === undefined) {
-    bytes = fragment(
-      `{"mode":"${path.mode}"${text('backend', path.backend)},"path":[${path.path.map(quote).join(',')}]${number('probability', path.probability)},"affinity":${path.affinity}}`,
-    );
+    bytes = fragment(rulesText(path));
     ruleTexts.set(path, bytes);
   }
   return bytes;
+}
+
+function rulesText(path: RulePath): string {
+  return `,"rules":{"mode":"${path.mode}"${text('backend', path.backend)},"path":[${path.path.map(quote).join(',')}]${number('probability', path.probability)},"affinity":${path.affinity}}`;
 }
 
 /** Without its closing brace, as `peer`: the caller may have more to add. */
