@@ -40,10 +40,10 @@ import { COARSE_NS } from './windows.js';
 /** A time that is off by less than this is not worth a remark. */
 const WORTH_SAYING_NS = 1_000_000;
 
-/** An attribution while it is put together: fields are added one by one, since a spread costs as much as all the rest. */
-type Draft = { -readonly [K in keyof Attribution]: Attribution[K] };
-
-/** Puts into words what is known of a connection. The only place where its numbers become text. */
+/**
+ * Puts into words what is known of a connection. The only place where its numbers become text. All fields are
+ * given at once: added one by one they cost as much as all the rest.
+ */
 export function describe(state: State, c: Connection, j: Judgement): Attribution {
   const w = state.table.words;
   const at = state.table.at(c);
@@ -53,35 +53,59 @@ export function describe(state: State, c: Connection, j: Judgement): Attribution
   const kept = phrases.holds(cluster.changes, cluster.latestChange, time);
   const way =
     j.claim >= 0 && j.verdict !== 'conflict' ? wayOf(state, c, j.claim, time, kept) : undefined;
-  const a: Draft = {
+  // What conntrack says is shown; of which of several connections it says it is not known.
+  const sent = j.reason === 'time-too-coarse' ? undefined : way;
+  const rules = sent === undefined ? refusalOf(c, j) : rulesOf(state, c, sent);
+  const uncertainty = Math.max(c.lateness, c.resolution);
+  return {
     connection,
     time,
     timeSource: c.timeSource,
+    timeUncertaintyNs:
+      time !== undefined && uncertainty > WORTH_SAYING_NS ? uncertainty : undefined,
     protocol: protocolName(c.protocol) as ProtocolName,
+    zone: c.zone > 0 ? c.zone : undefined,
     client: peerFrom(clientOf(state, c, time, kept), w[at + ORIGINAL + T_SPORT] ?? 0),
     destination: way?.destination ?? destinationOf(state, c),
-    evidence: NO_EVIDENCE,
+    service: way === undefined ? serviceOf(c) : way.service,
+    backend: sent?.backend,
+    source:
+      sent === undefined
+        ? undefined
+        : otherPeer(
+            w,
+            at + ORIGINAL + T_SRC,
+            w[at + ORIGINAL + T_SPORT] ?? 0,
+            at + j.claim + T_SRC,
+            w[at + j.claim + T_SPORT] ?? 0,
+            c.family,
+          ),
+    rules,
+    interfaces: interfacesOf(state, c),
+    evidence: sent === undefined ? NO_EVIDENCE : evidenceOf(c, j.claim, rules, sent.known),
     verdict: j.verdict ?? 'unattributed',
+    reason: j.reason,
     outcome: j.outcome,
+    claims: sent === undefined && j.claim >= 0 ? claimsOf(state, c, time, way) : undefined,
+    latency: latencyOf(c),
+    node: state.severalNodes ? state.vantageOf(c).name || undefined : undefined,
+    farEnd: c.far === undefined ? undefined : farEndOf(state, c.far),
+    retransmits: c.retransmits > 0 ? c.retransmits : undefined,
+    // Told to the second, an end may seem to lie before its beginning.
+    endTime: c.endTime === NEVER ? undefined : state.clock.absolute(Math.max(c.endTime, c.time)),
+    original: c.original,
+    reply: c.reply,
   };
-  const uncertainty = Math.max(c.lateness, c.resolution);
-  if (time !== undefined && uncertainty > WORTH_SAYING_NS) a.timeUncertaintyNs = uncertainty;
-  if (c.zone > 0) a.zone = c.zone;
-  a.service = way === undefined ? serviceOf(c) : way.service;
-  if (way !== undefined) describeWay(state, c, j, way, a);
-  else if (j.claim >= 0) a.claims = contradiction(state, c, time);
-  else if (j.reason === 'no-endpoints' || j.reason === 'filtered') a.rules = c.byRules?.refusedBy;
-  a.interfaces = interfacesOf(state, c);
-  a.reason = j.reason;
-  if (state.severalNodes) a.node = state.vantageOf(c).name || undefined;
-  if (c.far !== undefined) a.farEnd = farEndOf(state, c.far);
-  a.latency = latencyOf(c);
-  if (c.retransmits > 0) a.retransmits = c.retransmits;
-  // Told to the second, an end may seem to lie before its beginning.
-  if (c.endTime !== NEVER) a.endTime = state.clock.absolute(Math.max(c.endTime, c.time));
-  a.original = c.original;
-  a.reply = c.reply;
-  return a;
+}
+
+/** The rule that refused a connection which was sent nowhere. */
+function refusalOf(c: Connection, j: Judgement): RulePath | undefined {
+  const refused = j.claim < 0 && (j.reason === 'no-endpoints' || j.reason === 'filtered');
+  return refused ? c.byRules?.refusedBy : undefined;
+}
+
+function rulesOf(state: State, c: Connection, { perClient, backend, rule }: Way) {
+  return perClient ? routeOf(state, c, backend)?.rule : rule;
 }
 
 /** A connection that went straight to a Pod's address. */
@@ -187,31 +211,14 @@ function wayOf(
   return way;
 }
 
-/** Where the connection was sent, as far as its sources agree. */
-function describeWay(state: State, c: Connection, j: Judgement, way: Way, a: Draft): void {
-  const { backend } = way;
-  if (j.reason === 'time-too-coarse') {
-    // What conntrack says is shown; of which of several connections it says it is not known.
-    a.claims = [{ evidence: 'conntrack', backend }];
-    return;
-  }
-  const w = state.table.words;
-  const at = state.table.at(c);
-  a.backend = backend;
-  a.source = otherPeer(
-    w,
-    at + ORIGINAL + T_SRC,
-    w[at + ORIGINAL + T_SPORT] ?? 0,
-    at + j.claim + T_SRC,
-    w[at + j.claim + T_SPORT] ?? 0,
-    c.family,
-  );
-  a.rules = way.perClient ? routeOf(state, c, backend)?.rule : way.rule;
-  a.evidence = evidenceOf(c, j.claim, a.rules, way.known);
-}
-
-/** What each source says, where they do not agree. */
-function contradiction(state: State, c: Connection, time: Nanos | undefined): readonly Claim[] {
+/** What each source says, where they do not agree; or the one, where which connection it speaks of is not known. */
+function claimsOf(
+  state: State,
+  c: Connection,
+  time: Nanos | undefined,
+  way: Way | undefined,
+): readonly Claim[] {
+  if (way !== undefined) return [{ evidence: 'conntrack', backend: way.backend }];
   return [
     { evidence: 'conntrack', backend: backendOf(state, c, BY_CONNTRACK, time).backend },
     { evidence: 'packets', backend: backendOf(state, c, BY_PACKETS, time).backend },
