@@ -47,7 +47,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   record: ['bytes', 'cpu', 'loss'],
   annotate: ['rate', 'bytes'],
   conntrack: ['xml', 'listing-500'],
-  rules: ['time', 'memory', 'block'],
+  rules: ['time', 'memory', 'block', 'block-again'],
   explain: ['explain-20'],
   cluster: ['memory', 'block', 'time'],
   memory: ['bytes-counted', 'resident-counted', 'bytes-described', 'resident-described', 'waves'],
