@@ -80,6 +80,7 @@ async function measure(context: Context, world: World, url: string): Promise<Par
           id: 'block',
           target: `the event loop stands still for at most ${BLOCK_MS} ms`,
           ...pair('blockMs', 'ms', 'longest'),
+          remark: 'traffic is watched only after it',
         },
         { side: 'at most', value: BLOCK_MS },
       ),
