@@ -2,8 +2,10 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Observable } from 'rxjs';
 import { readClusterDocument } from '../../decode/cluster/documents.js';
+import type { ClusterChange } from '../../model/cluster.js';
 import type { InputEvent } from '../../model/event.js';
 import { describeWhere, UsageError } from '../../model/problem.js';
+import { mergeLists } from '../files/cluster-lists.js';
 
 /**
  * Cluster objects from files (as `kubectl get … -o json` writes them), for a node that may not ask the
@@ -20,6 +22,7 @@ export function clusterFromFiles(paths: readonly string[]): Observable<InputEven
 }
 
 async function read(paths: readonly string[], emit: (event: InputEvent) => void): Promise<void> {
+  const known: ClusterChange[] = [];
   for (const path of paths) {
     for (const file of await filesOf(path)) {
       const { changes, problems } = readClusterDocument(await load(file));
@@ -29,9 +32,10 @@ async function read(paths: readonly string[], emit: (event: InputEvent) => void)
           `${file}: ${fatal.message} (${describeWhere(fatal.where)}); ${fatal.advice}`,
         );
       }
-      for (const change of changes) emit({ type: 'cluster', change });
+      known.push(...changes);
     }
   }
+  for (const change of mergeLists(known)) emit({ type: 'cluster', change });
 }
 
 async function filesOf(path: string): Promise<string[]> {
