@@ -19,20 +19,21 @@ const WORDS = new Set(['true', 'false', 'null']);
 
 /**
  * Where text that JSON.parse refused stops being JSON: at its end if it was cut off. (What engines say
- * about it differs, and often lacks the place.)
+ * about it differs, and often lacks the place.) `from`: where the text begins in the bytes.
  */
-export function jsonFault(bytes: Uint8Array): Where {
-  const offset = faultAt(bytes);
+export function jsonFault(bytes: Uint8Array, from = 0): Where {
+  const offset = faultAt(bytes, from);
   let line = 1;
   for (let at = 0; at < offset; at++) if (bytes[at] === LINE_FEED) line++;
   return { line, offset };
 }
 
-function faultAt(bytes: Uint8Array): number {
+function faultAt(bytes: Uint8Array, from: number): number {
   /** The brackets that are to be closed, the innermost last. */
   const open: number[] = [];
   let expected: Expected = 'value';
-  let at = BYTE_ORDER_MARK.every((byte, i) => bytes[i] === byte) ? BYTE_ORDER_MARK.length : 0;
+  const marked = from === 0 && BYTE_ORDER_MARK.every((byte, i) => bytes[i] === byte);
+  let at = marked ? BYTE_ORDER_MARK.length : from;
   for (;;) {
     while (isSpace(bytes[at])) at++;
     const c = bytes[at];

@@ -6,7 +6,7 @@ import {
 } from '../../model/cluster.js';
 import type { Problem, Where } from '../../model/problem.js';
 import { jsonFault } from '../json-fault.js';
-import { items, members } from './json-scan.js';
+import { documents, items, members } from './json-scan.js';
 import { clusterKindOf, slimObject } from './objects.js';
 
 /** What a whole document says. */
@@ -31,10 +31,11 @@ const MAX_ITEM_PROBLEMS = 50;
 const ADVICE = 'take the list again: kubectl get pods,services,endpointslices,nodes -A -o json';
 
 /**
- * Reads one JSON document: a typed list (PodList, ServiceList, EndpointSliceList, NodeList), kubectl's
- * List of anything, or one object. A list replaces what was known of its kind; a document that is cut
- * off or says itself that it is only a part gives its objects one by one instead, since nothing follows
- * from what is missing in it.
+ * Reads a JSON document: a typed list (PodList, ServiceList, EndpointSliceList, NodeList), kubectl's
+ * List of anything, or one object; or several of these, one after another (kubectl in a loop, jq -c) or
+ * in an array. A list replaces what was known of its kind, and lists of one kind in one file are parts of
+ * one (mergeLists joins them); a document that is cut off or says itself that it is only a part gives its
+ * objects one by one instead, since nothing follows from what is missing in it.
  */
 export function readClusterDocument(bytes: Uint8Array): ClusterDocument {
   if (bytes.length > MAX_DOCUMENT_BYTES) {
@@ -45,17 +46,33 @@ export function readClusterDocument(bytes: Uint8Array): ClusterDocument {
   try {
     parsed = JSON.parse(text);
   } catch {
-    return salvage(bytes, text);
+    return isSeveral(text) ? readSeveral(bytes, text) : salvage(bytes, text);
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+  if (Array.isArray(parsed) && parsed.length > 0) {
+    const all = new Gathering();
+    for (const one of parsed) all.add(one);
+    return all.finish();
+  }
+  if (!isObject(parsed)) {
     return refused('cluster-not-an-object', 'the document is not a JSON object', { line: 1 });
   }
-  const root: { readonly kind?: unknown; readonly items?: unknown; readonly metadata?: unknown } =
-    parsed;
+  return isList(parsed) ? readList(parsed) : single(parsed);
+}
+
+/** The members that tell what a document is. */
+interface Root {
+  readonly kind?: unknown;
+  readonly items?: unknown;
+  readonly metadata?: unknown;
+}
+
+function isList({ kind, items: rows }: Root): boolean {
+  return Array.isArray(rows) || (typeof kind === 'string' && kind.endsWith('List'));
+}
+
+function readList(root: Root): ClusterDocument {
   const kind = root.kind;
   const rows = root.items;
-  const isList = Array.isArray(rows) || (typeof kind === 'string' && kind.endsWith('List'));
-  if (!isList) return single(root);
   // Go writes an empty list as null in some clients.
   if (rows !== undefined && rows !== null && !Array.isArray(rows)) {
     return refused('cluster-bad-items', 'the items of the list are no list', { line: 1 });
@@ -87,8 +104,33 @@ function single(root: object): ClusterDocument {
   return read.finish(false, undefined);
 }
 
-/** The complete items of a list that is cut off or damaged. */
-function salvage(bytes: Uint8Array, text: string): ClusterDocument {
+/** Whether text that is not one JSON value has another object or array behind the first. */
+function isSeveral(text: string): boolean {
+  const [, second] = documents(text);
+  return second !== undefined && '{['.includes(text.charAt(second.start));
+}
+
+/** Documents one after another, up to the first that is cut off or damaged. */
+function readSeveral(bytes: Uint8Array, text: string): ClusterDocument {
+  const all = new Gathering();
+  for (const { start, end } of documents(text)) {
+    const piece = text.slice(start, end);
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(piece);
+    } catch {
+      // Counted from the end: a byte order mark is in the bytes and not in the text.
+      const rest = new TextEncoder().encode(text.slice(start)).length;
+      all.part(salvage(bytes, piece, Math.max(bytes.length - rest, 0)));
+      break;
+    }
+    for (const one of Array.isArray(parsed) ? parsed : [parsed]) all.add(one);
+  }
+  return all.finish();
+}
+
+/** The complete items of a list that is cut off or damaged; it begins at byte `begin`. */
+function salvage(bytes: Uint8Array, text: string, begin = 0): ClusterDocument {
   let kind = 'List';
   let from: number | undefined;
   for (const { key, value } of members(text)) {
@@ -97,7 +139,11 @@ function salvage(bytes: Uint8Array, text: string): ClusterDocument {
     if (key === 'items') from = value.start;
   }
   if (from === undefined) {
-    return refused('cluster-not-json', 'the document is cut off or no JSON', jsonFault(bytes));
+    return refused(
+      'cluster-not-json',
+      'the document is cut off or no JSON',
+      jsonFault(bytes, begin),
+    );
   }
   const read = new ItemReader(kind);
   let count = 0;
@@ -115,7 +161,7 @@ function salvage(bytes: Uint8Array, text: string): ClusterDocument {
       count === 0
         ? 'the list is cut off or damaged in its first item'
         : `the list is cut off or damaged behind item ${count}`,
-    where: { record: count + 1, ...jsonFault(bytes) },
+    where: { record: count + 1, ...jsonFault(bytes, begin) },
     advice: ADVICE,
     fatal: true,
   });
@@ -125,6 +171,31 @@ function salvage(bytes: Uint8Array, text: string): ClusterDocument {
 function refused(code: string, message: string, where: Where = {}): ClusterDocument {
   const problem: Problem = { code, message, where, advice: ADVICE, fatal: true };
   return { changes: [], ignored: [], problems: [problem] };
+}
+
+/** Gathers the documents of one file: lists as they are, single objects one by one. */
+class Gathering {
+  private readonly parts: ClusterDocument[] = [];
+  private readonly singles = new ItemReader('List');
+
+  add(value: unknown): void {
+    if (isObject(value) && isList(value)) this.part(readList(value));
+    else this.singles.add(value);
+  }
+
+  part(document: ClusterDocument): void {
+    this.parts.push(document);
+  }
+
+  finish(): ClusterDocument {
+    const parts = [...this.parts, this.singles.finish(false, undefined)];
+    const ignored = new Set(parts.flatMap((part) => part.ignored));
+    return {
+      changes: parts.flatMap(({ changes }) => changes),
+      ignored: [...ignored].sort(),
+      problems: parts.flatMap(({ problems }) => problems),
+    };
+  }
 }
 
 /** Gathers the items of one document by kind. */

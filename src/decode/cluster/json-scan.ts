@@ -45,6 +45,16 @@ export function* items(text: string, from: number): Generator<{ start: number; e
   }
 }
 
+/** The values that stand one after another in a text; the last takes what is left if it does not end. */
+export function* documents(text: string): Generator<Span> {
+  for (let at = skipSpace(text, 0); at < text.length; ) {
+    const end = valueEnd(text, at);
+    yield end === undefined ? { start: at } : { start: at, end };
+    if (end === undefined) return;
+    at = skipSpace(text, end);
+  }
+}
+
 /** One past the value at `start`: brackets are counted, not matched. */
 function valueEnd(text: string, start: number): number | undefined {
   const first = text[start];

@@ -4,19 +4,21 @@ import { clusterKindOf } from './objects.js';
 const WATCH_TYPE = /^"(?:ADDED|MODIFIED|DELETED|BOOKMARK|ERROR)"$/;
 
 /**
- * Whether a file that begins with these bytes holds Kubernetes objects: a `document` (one JSON value,
- * for readClusterDocument) or a `watch` (JSON lines, for WatchLogReader). The bytes may end anywhere;
+ * Whether a file that begins with these bytes holds Kubernetes objects: a `document` (JSON values, or an
+ * array of them, for readClusterDocument) or a `watch` (JSON lines, for WatchLogReader). The bytes may end anywhere;
  * 4 KiB are enough for what API servers, kubectl and recordings write.
  */
 export function recogniseCluster(first: Uint8Array): 'document' | 'watch' | undefined {
   // A byte order mark is taken off by the decoder.
-  const text = new TextDecoder().decode(first);
+  const whole = new TextDecoder().decode(first);
+  const array = /^\s*\[(?=\s*\{)/.exec(whole)?.[0] ?? '';
+  const text = whole.slice(array.length);
   const seen = new Map<string, { start: number; value: string }>();
   for (const { key, value } of members(text)) {
     seen.set(key, { start: value.start, value: text.slice(value.start, value.end) });
   }
   const object = seen.get('object');
-  if (object?.value.startsWith('{')) {
+  if (object?.value.startsWith('{') && array === '') {
     // Lines only: a watch printed over several lines is not what the reader reads.
     const type = seen.get('type')?.value;
     const typed = type === undefined ? holdsApiObject(object.value) : WATCH_TYPE.test(type);

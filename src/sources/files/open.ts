@@ -435,9 +435,14 @@ class Opening {
       const time = file.time?.time;
       this.tell(file, problems, time);
       this.sees(time);
-      if (time === undefined) undated.push(...changes);
-      else
-        dated.push({ time, events: changes.map((change) => ({ type: 'cluster', time, change })) });
+      if (time === undefined) {
+        undated.push(...changes);
+      } else {
+        const events = mergeLists(changes).map(
+          (change) => ({ type: 'cluster', time, change }) as const,
+        );
+        dated.push({ time, events });
+      }
     }
     dated.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
     if (dated.length > 0) this.streams.push(oneByOne(dated.flatMap(({ events }) => events)));

@@ -164,6 +164,57 @@ describe('a document', () => {
   });
 });
 
+describe('several documents in one file', () => {
+  const lists = [
+    { kind: 'PodList', metadata: { resourceVersion: '5' }, items: [object(undefined, 'p')] },
+    { kind: 'List', items: [object('Service', 's'), object('Deployment', 'd')] },
+  ];
+  const names = (value: unknown): unknown[] =>
+    readClusterDocument(bytes(value)).changes.map((change) =>
+      change.op === 'list'
+        ? [change.op, ...change.items.map(({ name }) => name)]
+        : [change.op, change.item.name],
+    );
+
+  test.each([
+    ['one after another', lists.map((list) => JSON.stringify(list, null, 2)).join('\n')],
+    ['without a space between them', lists.map((list) => JSON.stringify(list)).join('')],
+    ['as JSON lines', `${lists.map((list) => JSON.stringify(list)).join('\r\n')}\n`],
+    ['in an array', JSON.stringify(lists)],
+  ])('%s are all read', (_name, text) => {
+    expect(names(text)).toEqual([
+      ['list', 'p'],
+      ['list', 's'],
+    ]);
+    expect(readClusterDocument(bytes(text))).toMatchObject({
+      ignored: ['Deployment'],
+      problems: [],
+    });
+  });
+
+  test('that are single objects add them', () => {
+    const objects = [object('Pod', 'p'), object('Secret', 'x'), object('Pod', 'q')];
+    const lines = objects.map((one) => JSON.stringify(one)).join('\n');
+    for (const text of [lines, JSON.stringify(objects)]) {
+      expect(names(text)).toEqual([
+        ['set', 'p'],
+        ['set', 'q'],
+      ]);
+      expect(codes(text)).toEqual([]);
+    }
+  });
+
+  test('of which one is cut off give what stands before it, and say where', () => {
+    const text = `\ufeff${JSON.stringify(object('Pod', 'é'))}\n{"kind":"Pod","met`;
+    const { changes, problems } = readClusterDocument(bytes(text));
+    expect(changes).toMatchObject([{ op: 'set', item: { name: 'é' } }]);
+    const offset = bytes(text).length;
+    expect(problems).toMatchObject([
+      { code: 'cluster-not-json', fatal: true, where: { line: 2, offset } },
+    ]);
+  });
+});
+
 describe('a list that is cut off', () => {
   const items = [object(undefined, 'a'), object(undefined, 'b}]"'), object(undefined, 'c')];
   const text = JSON.stringify({ kind: 'PodList', metadata: { resourceVersion: '9' }, items });

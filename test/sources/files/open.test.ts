@@ -524,6 +524,16 @@ describe('cluster objects', () => {
     );
   });
 
+  test('lists of one file are parts of one list, with a time or without', async () => {
+    const lists = `${list('900', pod('x', '99'))}\n${list('901', pod('y', '100'))}\n`;
+    const one = scratch.write('a', lists);
+    expect((await replay([one])).prelude).toEqual(['cluster list pod x2 @901 -']);
+    const two = scratch.write('pods-1795377469.json', lists);
+    expect((await replay([two])).events).toEqual([
+      'cluster list pod x2 @901 2026-11-22T19:57:49.000000000Z',
+    ]);
+  });
+
   test('watch events come at their times', async () => {
     const line = (t: number | undefined, type: string, name: string): string =>
       `${JSON.stringify({ ...(t === undefined ? {} : { t }), type, object: { kind: 'Pod', apiVersion: 'v1', ...pod(name, '5') } })}\n`;
