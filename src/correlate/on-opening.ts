@@ -1,3 +1,4 @@
+import { sameAddress } from '../model/address.js';
 import {
   DIRECTION_IN,
   DIRECTION_OTHER_HOST,
@@ -17,15 +18,19 @@ import {
 } from '../model/packet.js';
 import { absorb, betterTime, claim } from './claim.js';
 import {
+  BY_PACKETS,
   CLOSED,
   type Connection,
   HAS_ISN,
   IN_LISTING,
   LONE,
   NEVER,
+  ORIGINAL,
   SAW_ANSWER,
   SAW_PRE,
   SUPERSEDED,
+  T_DPORT,
+  T_DST,
 } from './connection.js';
 import { admit, isService, listingHas, revive, supersede } from './lifecycle.js';
 import { findTwin } from './pairing.js';
@@ -125,8 +130,23 @@ export function pairOrOpen(
   const c = open(state, row, at, time, protocol, sequence);
   if (newest !== undefined) supersede(state, newest, time);
   if (toService || twin !== undefined) admit(state, c);
-  if (twin !== undefined) absorb(state, c, twin);
-  else if (c.kind === LONE) state.wake(c, time + LIMITS.LONE_NS);
+  if (twin === undefined) {
+    if (c.kind === LONE) state.wake(c, time + LIMITS.LONE_NS);
+    return;
+  }
+  absorb(state, c, twin);
+  // Stamped alike, copies of both kinds may have come first. The one between destination NAT and source NAT is the
+  // more alike, so what is left is what the endpoint sees.
+  const last = findTwin(state, row, at, time, protocol, sequence, toService);
+  if (last?.kind === LONE && wentToSame(state, c, last)) absorb(state, c, last);
+}
+
+/** Whether a lone connection went to the endpoint that packets gave this one. */
+function wentToSame(state: State, c: Connection, lone: Connection): boolean {
+  const w = state.table.words;
+  const known = state.table.at(c) + BY_PACKETS;
+  const own = state.table.at(lone) + ORIGINAL;
+  return w[known + T_DPORT] === w[own + T_DPORT] && sameAddress(w, known + T_DST, w, own + T_DST);
 }
 
 /** Whether this sight of a packet is the one before translation, when only order and direction can tell. */

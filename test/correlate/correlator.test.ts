@@ -66,6 +66,30 @@ describe('a connection seen before and after translation', () => {
     });
   });
 
+  it.each([
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+  ])('copies with one and the same time are one, in the order %d %d %d', (...order) => {
+    const copies = [
+      { from: CLIENT, to: VIP },
+      { from: CLIENT, to: POD_A },
+      { from: '10.0.0.1:61371', to: POD_A },
+    ];
+    const b = bench();
+    for (const i of order) {
+      const { from, to } = copies[i] ?? { from: '', to: '' };
+      b.packet({ at: 1_000, from, to, seq: 7, print: 7 });
+    }
+    expect(b.finish().closed).toMatchObject([
+      { backend: { pod: { name: 'a' } }, source: { ip: '10.0.0.1', port: 61_371 } },
+    ]);
+    expect(b.summary).toMatchObject({ direct: 0, other: 0 });
+  });
+
   it('is attributed when its translated copy comes, and established when it is answered', () => {
     const b = seenWhole(bench(), 1_000, 500).tick(10_000_000);
     expect(b.said.map((a) => [a.verdict, a.outcome, a.backend?.pod?.name])).toEqual([
