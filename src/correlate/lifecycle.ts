@@ -11,6 +11,7 @@ import {
   CT_CLAIM,
   CT_ENDED,
   CT_LISTED,
+  CT_UNTRANSLATED,
   ICMP_REFUSAL,
   IN_LISTING,
   LONE,
@@ -52,7 +53,7 @@ export function admit(state: State, c: Connection): void {
   const w = state.table.words;
   const at = state.table.at(c) + ORIGINAL;
   const port = w[at + T_DPORT] ?? 0;
-  c.vantage = state.here;
+  moveHere(state, c);
   lookUp(state, c);
   if (c.byAddress !== undefined) tellClosedPort(state, c, port);
   if (c.time !== NEVER) state.wake(c, Math.max(c.time, state.now) + state.boundNs);
@@ -84,8 +85,15 @@ function asForClient(
 /** Conntrack of this node translated it: its rules are the ones that count. */
 export function translatedHere(state: State, c: Connection): void {
   if (c.vantage === state.here) return;
-  c.vantage = state.here;
+  moveHere(state, c);
   lookUp(state, c);
+}
+
+function moveHere(state: State, c: Connection): void {
+  if (c.vantage === state.here) return;
+  c.vantage = state.here;
+  // That was the word of a node that passed it on.
+  c.bits &= ~CT_UNTRANSLATED;
 }
 
 /**

@@ -85,6 +85,7 @@ export function onNew(
       farOf(state, near);
       return;
     }
+    if (isPassedOn(state, newest, time, resolution, lateness)) return;
   }
   const again = resent(state, newest, row, at, time, lateness, translated);
   if (again !== undefined && (held || again.lastSent > again.conntrackTime)) {
@@ -255,12 +256,36 @@ function nearEnd(
       row[at + C_ODPORT] ?? 0,
     )
   ) {
-    if (c.kind !== SERVICE || !isFar(state, c)) continue;
-    if (c.time - c.lateness > time + resolution + PAIR_WINDOW_NS) continue;
-    if (c.endTime !== NEVER && c.endTime + PAIR_WINDOW_NS < time - lateness) continue;
-    best ??= c;
+    if (isOpenElsewhere(state, c, time, resolution, lateness)) best ??= c;
   }
   return best;
+}
+
+/** Whether this node only passed on a connection that another node translates: to the other's NodePort. */
+function isPassedOn(
+  state: State,
+  newest: Connection | undefined,
+  time: number,
+  resolution: number,
+  lateness: number,
+): boolean {
+  for (let c = newest; c !== undefined; c = state.table.older(c)) {
+    if (isOpenElsewhere(state, c, time, resolution, lateness)) return true;
+  }
+  return false;
+}
+
+/** Whether a connection is another node's, and was open then. */
+function isOpenElsewhere(
+  state: State,
+  c: Connection,
+  time: number,
+  resolution: number,
+  lateness: number,
+): boolean {
+  if (c.kind !== SERVICE || !isFar(state, c)) return false;
+  if (c.time - c.lateness > time + resolution + PAIR_WINDOW_NS) return false;
+  return c.endTime === NEVER || c.endTime + PAIR_WINDOW_NS >= time - lateness;
 }
 
 /** Whether this NEW was told before: the same event in another form, or the same file named twice. */
@@ -340,7 +365,7 @@ function joinable(
   let listed: Connection | undefined;
   let overdue: Connection | undefined;
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
-    const claimed = (c.bits & (CT_CLAIM | CT_UNTRANSLATED)) !== 0;
+    const claimed = isClaimed(state, c, translated);
     if (c.kind === CLOSED || (claimed && (c.bits & CT_LISTED) === 0)) continue;
     if (!sameZone(c, row, at) || c.lastSent === NEVER || wasRefused(c)) continue;
     const latest = time + (resolution >= COARSE_NS ? resolution : 0) + KERNEL_NS;
@@ -377,6 +402,12 @@ function joinable(
   if (overdue !== undefined) return overdue;
   // The only one that fits shows another endpoint: that is a contradiction to be told, unless it was sent again.
   return fitting === 1 ? disagreeing : undefined;
+}
+
+/** Whether conntrack told of a connection. That a node which passed it on did not translate it says nothing of another. */
+function isClaimed(state: State, c: Connection, translated: boolean): boolean {
+  if ((c.bits & CT_CLAIM) !== 0) return true;
+  return (c.bits & CT_UNTRANSLATED) !== 0 && !(translated && isFar(state, c));
 }
 
 /**
