@@ -78,7 +78,7 @@ export function claim(
     return;
   }
   c.bits |= SAW_POST;
-  if ((c.bits & SAW_PRE) !== 0) state.seesBothSides = true;
+  if ((c.bits & SAW_PRE) !== 0) state.at.seesBothSides = true;
   if (c.firstPost === NEVER) {
     c.firstPost = time;
     if ((c.bits & SAW_PRE) === 0) {
@@ -173,7 +173,7 @@ export function absorb(state: State, c: Connection, twin: Connection): void {
     c.firstPost = twin.time;
     c.lastPost = twin.lastSeen;
     c.interfaceOut = twin.interfaceIn;
-    if (twin.time >= c.time) c.natNs = twin.time - c.time;
+    if ((c.bits & SAW_PRE) !== 0 && twin.time >= c.time) c.natNs = twin.time - c.time;
   } else {
     c.far ??= farFrom(twin);
   }

@@ -126,14 +126,15 @@ function absorbTranslated(state: State, c: Connection, row: Uint32Array, at: num
   );
   if (found === undefined || found === c || found.kind !== LONE) return;
   if (found.lastSent === NEVER) {
-    absorbFarEntry(state, c, found);
+    if (Math.abs(found.time - c.conntrackTime) <= PAIR_WINDOW_NS) absorbFarEntry(state, c, found);
     return;
   }
+  const slack = found.vantage === c.vantage ? KERNEL_NS : PAIR_WINDOW_NS;
   const fits =
     (c.bits & HAS_ISN) !== 0 && (found.bits & HAS_ISN) !== 0
       ? c.isn === found.isn
-      : found.time <= c.conntrackTime + c.conntrackResolution + KERNEL_NS &&
-        found.lastSent >= c.conntrackTime - Math.max(c.lateness, KERNEL_NS) - FIRST_DATAGRAM_NS;
+      : found.time <= c.conntrackTime + c.conntrackResolution + slack &&
+        found.lastSent >= c.conntrackTime - Math.max(c.lateness, slack) - FIRST_DATAGRAM_NS;
   if (!fits) return;
   table.setTranslated(
     c,
@@ -174,9 +175,8 @@ function absorbTranslated(state: State, c: Connection, row: Uint32Array, at: num
 }
 
 /** Only another node's conntrack told of what is the far end of this connection: that is no packet's word. */
-function absorbFarEntry(state: State, c: Connection, found: Connection): void {
-  if (found.vantage === c.vantage || Math.abs(found.time - c.conntrackTime) > PAIR_WINDOW_NS)
-    return;
+export function absorbFarEntry(state: State, c: Connection, found: Connection): void {
+  if (found.vantage === c.vantage) return;
   c.far ??= farFrom(found);
   c.bits |= found.bits & SAW_ANSWER;
   state.table.release(found);

@@ -44,8 +44,8 @@ import { type Judgement, judge, outcomeOf } from './verdict.js';
 
 const BOTH_FINS = SAW_FIN_ORIGINAL | SAW_FIN_REPLY;
 
-/** Counts a connection as seen, from now on to be said. */
-export function admit(state: State, c: Connection): void {
+/** Counts a connection as seen, from now on to be said; `node`: whose rules explain it. */
+export function admit(state: State, c: Connection, node = state.here): void {
   if (c.kind === SERVICE) return;
   c.kind = SERVICE;
   state.seen++;
@@ -53,7 +53,7 @@ export function admit(state: State, c: Connection): void {
   const w = state.table.words;
   const at = state.table.at(c) + ORIGINAL;
   const port = w[at + T_DPORT] ?? 0;
-  moveHere(state, c);
+  move(c, node);
   lookUp(state, c);
   if (c.byAddress !== undefined) tellClosedPort(state, c, port);
   if (c.time !== NEVER) state.wake(c, Math.max(c.time, state.now) + state.boundNs);
@@ -85,15 +85,30 @@ function asForClient(
 /** Conntrack of this node translated it: its rules are the ones that count. */
 export function translatedHere(state: State, c: Connection): void {
   if (c.vantage === state.here) return;
-  moveHere(state, c);
+  move(c, state.here);
   lookUp(state, c);
 }
 
-function moveHere(state: State, c: Connection): void {
-  if (c.vantage === state.here) return;
-  c.vantage = state.here;
-  // That was the word of a node that passed it on.
-  c.bits &= ~CT_UNTRANSLATED;
+/** To the node that translates it, from one that passed it on: what that one told are not this one's sights and times. */
+function move(c: Connection, node: number): void {
+  if (c.vantage === node) return;
+  if ((c.bits & SAW_POST) !== 0) {
+    c.far ??= {
+      vantage: c.vantage,
+      firstSent: c.firstPost,
+      answerTime: NEVER,
+      interfaceIn: 0,
+      interfaceOut: c.interfaceOut,
+    };
+  }
+  c.vantage = node;
+  c.bits &= ~(CT_UNTRANSLATED | SAW_PRE | SAW_POST);
+  c.interfaceIn = 0;
+  c.interfaceOut = 0;
+  c.firstSent = NEVER;
+  c.firstPost = NEVER;
+  c.answerTime = NEVER;
+  c.natNs = -1;
 }
 
 /**
@@ -159,6 +174,22 @@ export function isService(
   protocol: number,
 ): boolean {
   return state.at.destinations.find(words, dst, port, protocol).isService;
+}
+
+/** The first node, the one at hand before others, where a destination belongs to a Service. */
+export function serviceNode(
+  state: State,
+  words: Uint32Array,
+  dst: number,
+  port: number,
+  protocol: number,
+): number | undefined {
+  if (isService(state, words, dst, port, protocol)) return state.here;
+  const found = state.vantages.findIndex(
+    ({ name, destinations }) =>
+      name !== '' && destinations.find(words, dst, port, protocol).isService,
+  );
+  return found < 0 ? undefined : found;
 }
 
 /** Says what is known of a connection, if it is new: to be called when something that matters has changed. */
@@ -417,7 +448,8 @@ function reschedule(state: State, c: Connection, at: number): void {
 
 /** Where others are seen on both sides of their translation, one that was not has a hole in its story. */
 function tellMissingCopy(state: State, c: Connection): void {
-  if (!state.seesBothSides || c.lastSent === NEVER || c.saidOutcome === 'rejected') return;
+  if (!state.vantageOf(c).seesBothSides || c.lastSent === NEVER || c.saidOutcome === 'rejected')
+    return;
   if (c.saidReason === 'no-endpoints' || c.saidReason === 'filtered') return;
   const before = (c.bits & SAW_PRE) !== 0;
   const after = (c.bits & SAW_POST) !== 0;

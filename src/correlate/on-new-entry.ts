@@ -464,7 +464,10 @@ function begin(
   newest: Connection | undefined,
 ): Connection {
   const c = openEntry(state, row, at, protocol, time, resolution, lateness, 'conntrack');
-  if (newest !== undefined) {
+  if (newest?.kind === LONE && newest.lastSent === NEVER && isFar(state, newest)) {
+    // The untranslated entry of a node that passed it on.
+    state.table.release(newest);
+  } else if (newest !== undefined) {
     // A flow's first datagram was taken for the old flow's, whose end was told too late to know better.
     const sent = newest.lastSent;
     const first = time - FIRST_DATAGRAM_NS;

@@ -32,11 +32,13 @@ import {
   T_DPORT,
   T_DST,
 } from './connection.js';
-import { admit, isService, listingHas, revive, supersede } from './lifecycle.js';
+import { absorbFarEntry } from './entry-facts.js';
+import { isFar } from './far-end.js';
+import { admit, isService, listingHas, revive, serviceNode, supersede } from './lifecycle.js';
 import { findTwin } from './pairing.js';
 import { byOriginal, byTranslated, headOf, olderTranslation } from './row-tuples.js';
 import { LIMITS, type State } from './state.js';
-import { CLOCK_SLACK_NS, RESEND_NS } from './windows.js';
+import { CLOCK_SLACK_NS, PAIR_WINDOW_NS, RESEND_NS } from './windows.js';
 
 /** A SYN or an INIT, before or after translation. */
 export function onOpening(
@@ -51,8 +53,8 @@ export function onOpening(
   const newest = byOriginal(state, head, row, at);
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
     if ((c.bits & HAS_ISN) !== 0 && c.isn === isn && plausible(c, time)) {
-      sawBefore(c, row, at, time);
       if (c.kind === LONE && state.vantages.length > 1) seenElsewhere(state, c, row, at, protocol);
+      sawBefore(state, c, row, at, time);
       return;
     }
   }
@@ -69,11 +71,19 @@ export function onOpening(
   // Conntrack may have told of it before the packet came, and of the tuple's next use too: both keep their order.
   let told: Connection | undefined;
   for (let c = newest; c !== undefined; c = state.table.older(c)) {
-    if (opensEntry(c, row, at, time)) told = c;
+    if (opensEntry(state, c, row, at, time)) told = c;
   }
   if (told !== undefined) {
+    if (told.kind === LONE && isFar(state, told)) {
+      const near = findTwin(state, row, at, time, protocol, isn, false);
+      if (near !== undefined && near.kind !== LONE) {
+        claim(state, near, row, at, time);
+        absorbFarEntry(state, near, told);
+        return;
+      }
+    }
     adopt(state, told, isn);
-    sawBefore(told, row, at, time);
+    sawBefore(state, told, row, at, time);
     return;
   }
   for (
@@ -81,7 +91,7 @@ export function onOpening(
     c !== undefined;
     c = olderTranslation(state, c, row, at)
   ) {
-    if (opensEntry(c, row, at, time)) told = c;
+    if (opensEntry(state, c, row, at, time)) told = c;
   }
   if (told !== undefined) {
     adopt(state, told, isn);
@@ -121,15 +131,23 @@ export function pairOrOpen(
     claim(state, twin, row, at, time);
     return;
   }
-  if (twin !== undefined && !toService && !isBefore(row, at, time, twin)) {
-    // Two addresses for one packet and no Service that we know: the earlier sight is the client's.
-    admit(state, twin);
-    claim(state, twin, row, at, time);
-    return;
+  // Two addresses for one packet, and neither is a Service's here. It may be at another node: its NodePort.
+  const elsewhere =
+    twin === undefined || toService
+      ? undefined
+      : serviceNode(state, row, at + P_DST, row[at + P_DPORT] ?? 0, protocol);
+  if (twin !== undefined && !toService && elsewhere === undefined) {
+    const twinsNode = nodeAddressed(state, twin);
+    // Where no Service is known at all, the earlier sight is the client's.
+    if (twinsNode !== undefined || !isBefore(row, at, time, twin)) {
+      admit(state, twin, twinsNode);
+      claim(state, twin, row, at, time);
+      return;
+    }
   }
   const c = open(state, row, at, time, protocol, sequence);
   if (newest !== undefined) supersede(state, newest, time);
-  if (toService || twin !== undefined) admit(state, c);
+  if (toService || twin !== undefined) admit(state, c, elsewhere);
   if (twin === undefined) {
     if (c.kind === LONE) state.wake(c, time + LIMITS.LONE_NS);
     return;
@@ -147,6 +165,13 @@ function wentToSame(state: State, c: Connection, lone: Connection): boolean {
   const known = state.table.at(c) + BY_PACKETS;
   const own = state.table.at(lone) + ORIGINAL;
   return w[known + T_DPORT] === w[own + T_DPORT] && sameAddress(w, known + T_DST, w, own + T_DST);
+}
+
+/** The node by whose rules and addresses the destination of a lone connection is a Service's. */
+function nodeAddressed(state: State, lone: Connection): number | undefined {
+  const w = state.table.words;
+  const to = state.table.at(lone) + ORIGINAL;
+  return serviceNode(state, w, to + T_DST, w[to + T_DPORT] ?? 0, lone.protocol);
 }
 
 /** Whether this sight of a packet is the one before translation, when only order and direction can tell. */
@@ -198,11 +223,19 @@ function plausible(c: Connection, time: number): boolean {
 }
 
 /** Whether a connection that conntrack told of, and whose opening packet was not seen, began with this packet. */
-function opensEntry(c: Connection, row: Uint32Array, at: number, time: number): boolean {
+function opensEntry(
+  state: State,
+  c: Connection,
+  row: Uint32Array,
+  at: number,
+  time: number,
+): boolean {
   if ((c.bits & HAS_ISN) !== 0 || c.kind === CLOSED || c.conntrackTime === NEVER) return false;
-  // The packet comes first; its report is late by no more than the report's lateness.
-  const earliest = c.conntrackTime - Math.max(c.lateness, CLOCK_SLACK_NS);
-  const latest = c.conntrackTime + c.conntrackResolution + CLOCK_SLACK_NS;
+  // The packet comes first; its report is late by no more than the report's lateness. At another node it
+  // comes before or after, by that node's clock.
+  const slack = isFar(state, c) ? PAIR_WINDOW_NS : CLOCK_SLACK_NS;
+  const earliest = c.conntrackTime - Math.max(c.lateness, slack);
+  const latest = c.conntrackTime + c.conntrackResolution + slack;
   return (
     time <= latest + (row[at + P_LATENESS] ?? 0) && time + (row[at + P_RESOLUTION] ?? 0) >= earliest
   );
@@ -215,17 +248,21 @@ export function adopt(state: State, c: Connection, isn: number): void {
 }
 
 /** A sight of the opening packet with the client's own tuple. */
-function sawBefore(c: Connection, row: Uint32Array, at: number, time: number): void {
+function sawBefore(state: State, c: Connection, row: Uint32Array, at: number, time: number): void {
   const print = row[at + P_PRINT] ?? 0;
   const ipid = row[at + P_IPID] ?? 0;
   const resolution = row[at + P_RESOLUTION] ?? 1;
-  if ((c.bits & SAW_PRE) === 0) {
-    c.bits |= SAW_PRE;
+  const far = isFar(state, c);
+  if ((c.bits & SAW_PRE) === 0 && !(far && c.print !== 0)) {
     c.print = print;
     c.oldPrint = print;
     c.ipid = ipid;
-    c.interfaceIn = row[at + P_INTERFACE] ?? 0;
     if (c.lastSent === NEVER || time < c.lastSent) c.lastSent = time;
+    if (time > c.lastSeen) c.lastSeen = time;
+    // A node that passes it on has another clock, and other interfaces.
+    if (far) return;
+    c.bits |= SAW_PRE;
+    c.interfaceIn = row[at + P_INTERFACE] ?? 0;
     c.firstSent = time;
     betterTime(c, time, resolution, row[at + P_LATENESS] ?? 0);
     if (c.firstPost !== NEVER && c.natNs < 0 && c.firstPost >= time) c.natNs = c.firstPost - time;

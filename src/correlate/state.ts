@@ -123,8 +123,6 @@ export class State {
   first = Number.POSITIVE_INFINITY;
   last = Number.NEGATIVE_INFINITY;
   out: OutputEvent[] = [];
-  /** Whether any connection was seen on both sides of its translation: then one that was not lacks a copy. */
-  seesBothSides = false;
   /** The input has ended. */
   finished = false;
 

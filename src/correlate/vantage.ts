@@ -11,6 +11,8 @@ export class Vantage {
   /** Service entries of each rule set in force, by family and back end. */
   readonly rules = new Map<string, EntrySet>();
   addresses: readonly string[] = [];
+  /** Whether any connection was seen on both sides of its translation: then one that was not lacks a copy. */
+  seesBothSides = false;
   /** Service addresses by the rules in force now, and by the cluster's objects. */
   private rulesIndex = new ServiceIndex([], []);
   private clusterIndex = new ServiceIndex([], []);

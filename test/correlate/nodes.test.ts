@@ -142,4 +142,106 @@ describe('recordings of two nodes', () => {
     b.finish();
     expect(b.closed).toHaveLength(1);
   });
+
+  describe('of a Pod that calls another node’s NodePort', () => {
+    const NODE_PORT = '192.168.0.2:30080';
+    const POD_A = '10.0.1.11:8080';
+    const nodes = (): Bench => {
+      const entry = serviceEntry('web', '0.0.0.0:30080', [POD_A, POD_B], { via: 'nodePort' });
+      const b = new Bench({ severalNodes: true });
+      for (const [node, address] of [
+        ['node1', '192.168.0.1'],
+        ['node2', '192.168.0.2'],
+      ] as const) {
+        b.on(node)
+          .push({ type: 'addresses', addresses: [address] })
+          .services([{ ...entry, address: 'local' }]);
+      }
+      return b.pods([pod('client', '10.0.1.1'), pod('a', '10.0.1.11'), pod('b', '10.0.2.12')]);
+    };
+    const syn = { from: CLIENT, seq: 5, print: 5 };
+    type Step = readonly [at: number, tell: (b: Bench, at: number) => void];
+    const inOrder = (steps: readonly Step[]): Bench => {
+      const b = nodes();
+      for (const [at, tell] of [...steps].sort((x, y) => x[0] - y[0])) tell(b, at);
+      return b.finish();
+    };
+    const packet =
+      (node: string, to: string, on: string) =>
+      (b: Bench, at: number): void => {
+        b.on(node).packet({ at, to, on, ...syn });
+      };
+    const entry =
+      (node: string, endpoint: string) =>
+      (b: Bench, at: number): void => {
+        b.on(node).conntrack({ at, event: EVENT_NEW, from: CLIENT, to: NODE_PORT, endpoint });
+      };
+
+    it.each([0, 5_000_000, -5_000_000])(
+      'are one connection, the other node’s, whose clock differs by %d ns',
+      (skew) => {
+        for (const endpoint of [POD_A, POD_B]) {
+          const end: Step =
+            endpoint === POD_A
+              ? [10_090_000, packet('node1', endpoint, 'veth-a')]
+              : [10_060_000 + skew, packet('node2', endpoint, 'veth-b')];
+          const packets: Step[] = [[10_010_000, packet('node1', NODE_PORT, 'veth-c')], end];
+          const conntrack: Step[] = [
+            [10_020_000, entry('node1', NODE_PORT)],
+            [10_070_000 + skew, entry('node2', endpoint)],
+          ];
+          for (const steps of [packets, conntrack, [...packets, ...conntrack]]) {
+            const b = inOrder(steps);
+            expect(b.closed).toMatchObject([
+              {
+                node: 'node2',
+                verdict: 'attributed',
+                destination: { ip: '192.168.0.2', port: 30_080 },
+                service: { name: 'web', via: 'nodePort' },
+                backend: { pod: { name: endpoint === POD_A ? 'a' : 'b' } },
+              },
+            ]);
+            expect(b.closed[0]?.latency ?? {}).toEqual({});
+            expect(b.summary).toMatchObject({ direct: 0, other: 0 });
+          }
+        }
+      },
+    );
+  });
+
+  it.each([3_000_000, -3_000_000])(
+    'of which one has conntrack and the other packets are joined, %d ns apart',
+    (skew) => {
+      const near = { event: EVENT_NEW, from: CLIENT, to: VIP, endpoint: POD_B } as const;
+      const far = { event: EVENT_NEW, from: CLIENT, to: POD_B, endpoint: POD_B } as const;
+      const packet = { from: CLIENT, seq: 5, print: 5 };
+      const orders: readonly (readonly [number, (b: Bench, at: number) => void])[][] = [
+        [
+          [10_010_000, (b, at) => b.on('node1').conntrack({ ...near, at, lateness: 1_000_000 })],
+          [
+            10_040_000 + skew,
+            (b, at) => b.on('node2').packet({ ...packet, at, to: POD_B, on: 'eth0' }),
+          ],
+        ],
+        [
+          [10_010_000, (b, at) => b.on('node1').packet({ ...packet, at, to: VIP, on: 'veth-c' })],
+          [10_012_000, (b, at) => b.on('node1').packet({ ...packet, at, to: POD_B, on: 'eth0' })],
+          [
+            10_040_000 + skew,
+            (b, at) => b.on('node2').conntrack({ ...far, at, lateness: 1_000_000 }),
+          ],
+        ],
+      ];
+      for (const steps of orders) {
+        const b = bench();
+        for (const [at, tell] of steps.sort((x, y) => x[0] - y[0])) tell(b, at);
+        b.finish();
+        expect(b.closed).toMatchObject([
+          { node: 'node1', backend: { pod: { name: 'b' } }, farEnd: { node: 'node2' } },
+        ]);
+        expect(b.notices).not.toContain('copy-missing');
+        expect(b.summary).toMatchObject({ direct: 0, other: 0 });
+      }
+    },
+  );
 });
