@@ -192,8 +192,11 @@ function answered(
     }
   }
   if (isFar(state, c)) {
-    const far = farOf(state, c);
-    if (far.answerTime === NEVER) far.answerTime = time;
+    // Untranslated again it passes the client's node, which is no far end.
+    if (!before) {
+      const far = farOf(state, c);
+      if (far.answerTime === NEVER) far.answerTime = time;
+    }
     if (time > c.lastSeen) c.lastSeen = time;
     if (news) saySoon(state, c);
     return;

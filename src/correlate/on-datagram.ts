@@ -88,13 +88,17 @@ export function onDatagram(state: State, row: Uint32Array, at: number, time: num
     c.bits |= SAW_ANSWER;
     if (time > c.lastAnswer) c.lastAnswer = time;
     if (isFar(state, c)) {
-      const far = farOf(state, c);
-      if (far.answerTime === NEVER) far.answerTime = time;
+      if (!before) {
+        const far = farOf(state, c);
+        if (far.answerTime === NEVER) far.answerTime = time;
+      }
       if (news) saySoon(state, c);
       return;
     }
     if (!before) answerCameBy(c, row[at + P_INTERFACE] ?? 0);
-    if (c.answerTime === NEVER && c.firstSent !== NEVER && time >= c.firstSent) {
+    // The client's side of the same answer is where its wait ends.
+    const isCopy = before && !c.answeredBefore && time - c.answerTime < CLOCK_SLACK_NS;
+    if ((c.answerTime === NEVER || isCopy) && c.firstSent !== NEVER && time >= c.firstSent) {
       c.answerTime = time;
       c.answeredBefore = before;
     }

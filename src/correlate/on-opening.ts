@@ -27,6 +27,7 @@ import {
   NEVER,
   ORIGINAL,
   SAW_ANSWER,
+  SAW_POST,
   SAW_PRE,
   SUPERSEDED,
   T_DPORT,
@@ -257,7 +258,8 @@ function sawBefore(state: State, c: Connection, row: Uint32Array, at: number, ti
     c.print = print;
     c.oldPrint = print;
     c.ipid = ipid;
-    if (c.lastSent === NEVER || time < c.lastSent) c.lastSent = time;
+    // What was known before may be another node's time; a copy behind the translation is not taken for older than this.
+    if (c.lastSent === NEVER || time < c.lastSent || (c.bits & SAW_POST) === 0) c.lastSent = time;
     if (time > c.lastSeen) c.lastSeen = time;
     // A node that passes it on has another clock, and other interfaces.
     if (far) return;

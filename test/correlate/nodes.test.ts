@@ -129,6 +129,58 @@ describe('recordings of two nodes', () => {
     expect(b.closed[0]).toMatchObject({ node: 'node1', service: { via: 'nodePort' } });
   });
 
+  it.each([0, 4_000_000])('measure each node by its own clock, %d ns apart', (skew) => {
+    const to = '192.168.0.2:30080';
+    const nodePort = serviceEntry('web', '0.0.0.0:30080', [POD_B], { via: 'nodePort' });
+    const syn = { from: CLIENT, seq: 5, print: 5 };
+    const answer = { to: CLIENT, flags: SYN_ACK, seq: 9, ack: 6 };
+    const b = new Bench({ severalNodes: true })
+      .on('node2')
+      .push({ type: 'addresses', addresses: ['192.168.0.2'] })
+      .services([{ ...nodePort, address: 'local' }])
+      .on('node1')
+      .push({ type: 'addresses', addresses: ['192.168.0.1'] })
+      .packet({ at: 10_000, to, ...syn, on: 'veth-c' });
+    const answered = (): Bench =>
+      b.on('node1').packet({ at: 280_000, from: to, ...answer, on: 'veth-c' });
+    if (skew > 0) answered();
+    b.on('node2')
+      .packet({ at: 120_000 + skew, to, ...syn, on: 'eth0' })
+      .packet({ at: 130_000 + skew, to: POD_B, ...syn, on: 'veth-b' })
+      .packet({ at: 160_000 + skew, from: POD_B, ...answer, on: 'veth-b' })
+      .packet({ at: 170_000 + skew, from: to, ...answer, on: 'eth0' });
+    if (skew === 0) answered();
+    const [c] = b.finish().closed;
+    expect(b.closed).toHaveLength(1);
+    expect(c).toMatchObject({ node: 'node2', interfaces: { in: 'eth0', out: 'veth-b' } });
+    expect(c?.latency).toEqual({ natNs: 10_000, handshakeNs: 50_000 });
+    expect(c).not.toHaveProperty('farEnd');
+  });
+
+  it('UDP is answered where the client has its answer', () => {
+    const datagram = { protocol: UDP, flags: 0 };
+    const [question, answer] = [
+      { ...datagram, print: 1 },
+      { ...datagram, print: 2 },
+    ];
+    const b = new Bench({ severalNodes: true })
+      .on('node1')
+      .services([serviceEntry('dns', VIP, [POD_B], { protocol: UDP })])
+      .packet({ at: 0, from: CLIENT, to: VIP, ...question })
+      .packet({ at: 10_000, from: CLIENT, to: POD_B, ...question })
+      .packet({ at: 90_000, from: POD_B, to: CLIENT, ...answer })
+      .packet({ at: 95_000, from: VIP, to: CLIENT, ...answer })
+      .on('node2')
+      .packet({ at: 4_050_000, from: CLIENT, to: POD_B, ...question })
+      .packet({ at: 4_060_000, from: POD_B, to: CLIENT, ...answer })
+      .finish();
+    expect(b.closed[0]?.latency).toEqual({
+      natNs: 10_000,
+      handshakeNs: 95_000,
+      networkRoundTripNs: 85_000,
+    });
+  });
+
   it('UDP goes on as one flow where only the far end has the translated copies', () => {
     const b = new Bench({ severalNodes: true })
       .on('node1')
