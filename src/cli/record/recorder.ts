@@ -4,7 +4,11 @@ import { deflateRawSync } from 'node:zlib';
 import { headerBytes } from '../../decode/capture/headers.js';
 import { RecordEncoder } from '../../decode/record/encoder.js';
 import type { RecordingHead } from '../../decode/record/shapes.js';
-import { STATE_BLOCK_TYPE, stateBlock } from '../../decode/record/state-block.js';
+import {
+  RECORDING_APPLICATION,
+  STATE_BLOCK_TYPE,
+  stateBlock,
+} from '../../decode/record/state-block.js';
 import { formatAddress } from '../../model/address.js';
 import type { OutputEvent } from '../../model/attribution.js';
 import type { InputEvent } from '../../model/event.js';
@@ -222,7 +226,7 @@ export class Recorder {
     const encoder = new RecordEncoder(interfaces);
     const file: OpenFile = {
       section: new SectionWriter({
-        application: `whichpod ${this.head.version}`,
+        application: `${RECORDING_APPLICATION} ${this.head.version}`,
         os: `Linux ${release()}`,
         hardware: arch(),
       }),

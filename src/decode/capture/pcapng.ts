@@ -9,6 +9,7 @@ import {
   P_RESOLUTION,
   P_SEC,
 } from '../../model/packet.js';
+import { RECORDING_APPLICATION } from '../record/state-block.js';
 import type { Intake, Span } from './intake.js';
 import { isSupportedLink, type Place, placeOf } from './link.js';
 import { type Stamp, TimeScale } from './stamp.js';
@@ -40,6 +41,7 @@ const MAX_BLOCK_BYTES = 16 * 1024 * 1024;
 const MAX_INTERFACES = 262_144;
 
 const OPTION_END = 0;
+const SHB_APPLICATION = 4;
 const IF_NAME = 2;
 const IF_TSRESOL = 9;
 const IF_TSOFFSET = 14;
@@ -87,6 +89,8 @@ export class PcapngFile {
   /** Lost between packets, as old packet blocks tell. */
   private droppedBetween = 0;
   private blocks = 0;
+  /** The block that was read last is the section header of a whichpod recording. */
+  private beginsRecording = false;
   /** The packet block that was read last contradicts itself. */
   private contradictory = false;
   private declared = 0;
@@ -147,6 +151,7 @@ export class PcapngFile {
       const { rows, tap } = this.intake;
       const before = rows.length;
       this.contradictory = false;
+      this.beginsRecording = false;
       if (type === ENHANCED_PACKET) {
         this.readEnhancedPacket(span, at, size);
       } else {
@@ -203,6 +208,13 @@ export class PcapngFile {
     const message = `the last block is cut: ${held} of ${this.wanted} bytes are there`;
     const where = { offset, record: this.blocks + 1 };
     this.intake.faults.cutAtEnd('pcapng-block-cut', where, message);
+  }
+
+  /** The input ended behind a block. Only where a recording has but begun is it known that more should come. */
+  endBehind(offset: number): void {
+    if (!this.beginsRecording) return;
+    const message = 'a whichpod recording is cut behind its section header';
+    this.intake.faults.cutAtEnd('pcapng-block-cut', { offset, record: this.blocks + 1 }, message);
   }
 
   /** Fixed part: interface 4, time 4 + 4, captured 4, on wire 4; then frame, padding, options. */
@@ -315,6 +327,16 @@ export class PcapngFile {
         `pcapng version ${major}.${minor} is not known, only 1.0 and 1.2 are`,
         'convert the file with a current editcap',
       );
+    }
+    const end = at + size - 4;
+    // What a header says about itself is of no other use, so damage to it is not told.
+    for (let option = at + 24; this.hasOption(span, option, end, true); ) {
+      const length = span.view.getUint16(option + 2, this.little);
+      if (span.view.getUint16(option, this.little) === SHB_APPLICATION) {
+        const application = textOf(span.bytes, option + 4, length);
+        this.beginsRecording = application.startsWith(RECORDING_APPLICATION);
+      }
+      option += 4 + padded(length);
     }
   }
 

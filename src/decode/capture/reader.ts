@@ -106,6 +106,8 @@ export class CaptureReader {
     if (this.held > 0 && !faults.fatal) {
       if (this.file === undefined) this.stopWithinHeader();
       else this.file.endWithin(this.done, this.held);
+    } else if (this.file instanceof PcapngFile) {
+      this.file.endBehind(this.done);
     }
     faults.finish();
     this.held = 0;

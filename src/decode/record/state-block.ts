@@ -9,6 +9,12 @@ import type { Problem } from '../../model/problem.js';
  */
 export const STATE_BLOCK_TYPE = 0x8000_5770;
 
+/**
+ * What a recording's section says it was made by, with the version behind. A section of captures that were annotated
+ * says `whichpod` and the version, and may hold nothing; one of a recording holds state, or the rest of it is missing.
+ */
+export const RECORDING_APPLICATION = 'whichpod record';
+
 /** `whichpod`, then: version 2 bytes, 2 unused, number of the block 4, bytes of state 4. Little-endian. */
 const MAGIC = 'whichpod';
 const HEADER_BYTES = 20;
