@@ -52,16 +52,19 @@ export type Got =
       /** The one name that it is not. */
       readonly except?: string;
     }
-  /** One of `count` numbers from `first` on; all alike if `random`, else by something that nobody knows. */
+  /** One of `count` numbers from `first` on: at random or one after the other, or by something that nobody knows. */
   | {
       readonly is: 'spread';
-      readonly random: boolean;
+      readonly drawn: 'at random' | 'in turn' | 'unknown';
       readonly first: number;
       readonly count: number;
       readonly kinds: readonly Kind[];
     }
   /** The packet has none: the rule ends there (NFT_BREAK). */
   | { readonly is: 'missing'; readonly because: string };
+
+/** A number of which it is known only among which others it is. */
+export type Spread = Extract<Got, { is: 'spread' }>;
 
 const OPERATORS = ['&', '|', '^', '<<', '>>'];
 const PORTS = new Set([TCP, UDP, SCTP]);
@@ -86,10 +89,10 @@ export function evaluate(expression: NftJson, scene: Scene, expected: Kind = NUM
     case 'fib':
       return fib(inner, scene);
     case 'numgen':
-      return spread(inner, field(inner, 'mode') === 'random');
+      return spread(inner, DRAWN.get(textOf(field(inner, 'mode')) ?? '') ?? 'unknown');
     case 'jhash':
     case 'symhash':
-      return spread(inner, false);
+      return spread(inner, 'unknown');
     case 'concat':
       return concat(listOf(inner), scene);
     default: {
@@ -245,11 +248,17 @@ function isMulticast(address: string): boolean {
   return first >= 224 && first < 240;
 }
 
-function spread(inner: NftJson, random: boolean): Got {
+/** What `numgen` draws by (linux/net/netfilter/nft_numgen.c). */
+const DRAWN: ReadonlyMap<string, Spread['drawn']> = new Map([
+  ['random', 'at random'],
+  ['inc', 'in turn'],
+]);
+
+function spread(inner: NftJson, drawn: Spread['drawn']): Got {
   const count = wholeOf(field(inner, 'mod')) ?? 0;
   const first = wholeOf(field(inner, 'offset')) ?? 0;
   if (count < 1 || first + count - 1 > ALL_BITS) return unknown(NUMBER);
-  return { is: 'spread', random, first, count, kinds: [NUMBER] };
+  return { is: 'spread', drawn, first, count, kinds: [NUMBER] };
 }
 
 function calculated(op: string, parts: readonly NftJson[], scene: Scene, expected: Kind): Got {

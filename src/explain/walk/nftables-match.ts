@@ -8,6 +8,7 @@ import {
   gotText,
   type Scene,
   type Settled,
+  type Spread,
   valuesText,
 } from './nftables-evaluate.js';
 import { field, isList, membersOf, pairsOf, setName, textOf, unwrapped } from './nftables-json.js';
@@ -131,7 +132,10 @@ export function answer(match: NftJson, scene: Scene, sets: Sets): Answer {
   const compared = set && isDynamic(set) ? undefined : compare(got, op, right, set, sets);
   if (compared === true) return { is: 'yes' };
   if (compared === false) return no;
-  if (compared !== undefined) return { is: 'chance', share: compared };
+  if (compared !== undefined) {
+    remarkTurn(got, scene);
+    return { is: 'chance', share: compared };
+  }
   const words = assumptions(match, left, right, op, scene);
   const settled = isSettled(scene, words.holds, words.fails);
   if (settled !== undefined) {
@@ -159,7 +163,10 @@ export function choose(map: NftJson, scene: Scene, sets: Sets): Choices {
     const assuming = `none of ${elements.unread} elements of the map that cannot be read is for ${valuesText(got)}`;
     return { is: 'choices', choices: [{ assuming }], kinds };
   }
-  if (got.is === 'spread') return { is: 'choices', choices: dealt(got, elements, text), kinds };
+  if (got.is === 'spread') {
+    remarkTurn(got, scene);
+    return { is: 'choices', choices: dealt(got, elements, text), kinds };
+  }
   const possible = elements.entries.filter(({ patterns }) => mayFit(got, patterns));
   if (possible.length > MAX_GUESSES) return { is: 'unknown', what: `${text} is not known` };
   const choices: Choice[] = possible.map(({ element }) => ({
@@ -174,6 +181,14 @@ export function choose(map: NftJson, scene: Scene, sets: Sets): Choices {
     choices: [...choices, { ...(other && { element: other }), ...rest }],
     kinds,
   };
+}
+
+/** Of one connection it is not known whose turn it is; a share is of many. */
+export function remarkTurn(got: Got, { at }: Scene): void {
+  if (got.is !== 'spread' || got.drawn !== 'in turn' || got.count < 2) return;
+  at.remark?.(
+    `a rule takes ${got.count} numbers in turn by a counter that nobody tells: their shares are those of many connections`,
+  );
 }
 
 /** Whether a set's elements come and go with packets: what a listing has of them is a moment's. */
@@ -259,7 +274,7 @@ function compare(
   if (!pattern) return undefined;
   if (got.is === 'known') return fits(got.values[0] ?? '', pattern) !== negated;
   if (got.is === 'spread') {
-    if (!got.random) return undefined;
+    if (got.drawn === 'unknown') return undefined;
     const parts = overlap(got, pattern)?.share;
     return shareOf(negated ? RANDOM_ONE - (parts ?? 0n) : (parts ?? 0n));
   }
@@ -279,7 +294,7 @@ function amongst(
     const isPossible = elements.entries.some(({ patterns }) => mayFit(got, patterns));
     return isPossible || elements.unread > 0 || elements.other ? undefined : negated;
   }
-  if (!got.random || elements.unread > 0) return undefined;
+  if (got.drawn === 'unknown' || elements.unread > 0) return undefined;
   let parts = 0n;
   for (const { patterns } of elements.entries) {
     const [pattern] = patterns;
@@ -340,11 +355,9 @@ function mayFit(got: Extract<Got, { is: 'unknown' }>, patterns: readonly Pattern
   });
 }
 
-type Dealt = Extract<Got, { is: 'spread' }>;
-
 /** The numbers that fall to a pattern, and how many of 2^32 random numbers lead to them. */
 function overlap(
-  { first, count }: Dealt,
+  { first, count }: Spread,
   pattern: Pattern,
 ): { readonly from: number; readonly to: number; readonly share: bigint } | undefined {
   if ('name' in pattern) return undefined;
@@ -369,8 +382,9 @@ function shareOf(parts: bigint): Share {
   return times({ parts, bits: RANDOM_BITS }, ONE);
 }
 
-function dealt(got: Dealt, elements: Elements, text: string): Choice[] {
+function dealt(got: Spread, elements: Elements, text: string): Choice[] {
   const choices: Choice[] = [];
+  const isDealt = got.drawn !== 'unknown';
   let left = RANDOM_ONE;
   for (const { element, patterns } of elements.entries) {
     const [pattern] = patterns;
@@ -379,7 +393,7 @@ function dealt(got: Dealt, elements: Elements, text: string): Choice[] {
     left -= part.share;
     const number = part.from === part.to ? `${part.from}` : `${part.from}-${part.to}`;
     choices.push(
-      got.random
+      isDealt
         ? { element, share: shareOf(part.share) }
         : { element, assuming: `${text} gives ${number}` },
     );
@@ -387,7 +401,7 @@ function dealt(got: Dealt, elements: Elements, text: string): Choice[] {
   if (left <= 0n) return choices;
   const other = elements.other && { element: elements.other };
   choices.push(
-    got.random
+    isDealt
       ? { ...other, share: shareOf(left) }
       : {
           ...other,

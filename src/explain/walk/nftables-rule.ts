@@ -10,6 +10,7 @@ import {
   choose,
   holdsText,
   lacksText,
+  remarkTurn,
   type Sets,
   type Unknown,
 } from './nftables-match.js';
@@ -427,8 +428,9 @@ export class RuleWalk {
     if (map === undefined) {
       const got = evaluate(value, progress.scene, kind);
       if (got.is === 'missing') this.pass(progress, got.because);
-      else if (got.is === 'spread' && got.random && got.count <= MAX_VALUES) {
+      else if (got.is === 'spread' && got.drawn !== 'unknown' && got.count <= MAX_VALUES) {
         if (this.tooMany(progress, got.count)) return;
+        remarkTurn(got, progress.scene);
         for (let i = 0; i < got.count; i++) {
           const share = ofPart(i, got.count);
           const number: Got = { is: 'known', values: [BigInt(got.first + i)], kinds: [kind] };

@@ -387,7 +387,7 @@ describe('single rules', () => {
       ['endpoint 10.0.0.1:80 1/2^1', 'untranslated 1/2^1'],
     ],
     [
-      'a counter that stands nobody knows where',
+      'a counter that stands nobody knows where, each number as often as another',
       [
         {
           vmap: {
@@ -401,7 +401,7 @@ describe('single rules', () => {
           },
         },
       ],
-      ['dropped 1', 'untranslated 1'],
+      ['dropped 1/2^1', 'untranslated 1/2^1'],
     ],
     ['what nobody can follow decides nothing', [{ queue: { num: 1 } }], ['undecided 1']],
     ['a statement of the future too', [{ teleport: { to: 'the moon' } }], ['undecided 1']],
@@ -457,6 +457,18 @@ describe('single rules', () => {
     expect(last?.steps.filter(({ position }) => position > 0).map(({ text }) => text)).toEqual([
       'jhash ip saddr mod 3 seed 0x7 offset 2 2 drop',
       'symhash mod 4 1 drop',
+    ]);
+  });
+
+  it('numbers in turn are shares of many connections, and it is said so', () => {
+    const turn = { numgen: { mode: 'inc', mod: 3, offset: 0 } };
+    const { endings, remarks } = walk(table([[match(turn, 1), dnat]]), POD, '10.96.0.10', 80);
+    expect(endings.map(({ kind, assuming }) => [kind, assuming])).toEqual([
+      ['endpoint', []],
+      ['untranslated', []],
+    ]);
+    expect(remarks).toEqual([
+      'a rule takes 3 numbers in turn by a counter that nobody tells: their shares are those of many connections',
     ]);
   });
 
