@@ -8,6 +8,7 @@ import { unknown, unknownOption } from './iptables-unknown.js';
 import { hex, markOf } from './mark.js';
 import { addressWords, isOrdered, Network, type Ports, portsOf } from './network.js';
 import { protocolNumber, protocolText } from './protocol.js';
+import { passesBy } from './question.js';
 
 /** 2^31: what `statistic` holds a probability of 1 as. */
 const STATISTIC_ONE = 0x8000_0000;
@@ -112,19 +113,19 @@ function interfaceName(match: Match, side: 'in' | 'out'): Condition {
   const [name] = values;
   if (name === undefined) return unknown(match);
   const verb = side === 'in' ? 'comes in by' : 'leaves by';
+  const asked = ({ branch }: Asked): ReturnType<typeof passesBy> => passesBy(side, name, branch);
   return {
     negated,
     ask: (of) => {
       const real = of.at[side];
       if (real !== undefined) return isNamed(real ?? '', name);
       if (name === '+') return true;
-      return {
-        yes: `it ${verb} ${name}`,
-        no: `it does not ${verb.replace('comes', 'come').replace('leaves', 'leave')} ${name}`,
-      };
+      const { question, is } = asked(of);
+      return is ?? question;
     },
-    say: (of) => {
+    say: (of, is) => {
       const real = of.at[side];
+      if (real === undefined) return is ? asked(of).question.yes : asked(of).question.no;
       if (real === null) return `it ${verb} no interface here, not ${name}`;
       return `it ${verb} ${real}`;
     },

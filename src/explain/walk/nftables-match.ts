@@ -21,7 +21,7 @@ import {
   patternOf,
   type Scalar,
 } from './nftables-values.js';
-import { isLocal } from './question.js';
+import { isLocal, passesBy } from './question.js';
 
 /** Whether a match holds. */
 export type Answer =
@@ -136,8 +136,8 @@ export function answer(match: NftJson, scene: Scene, sets: Sets): Answer {
     remarkTurn(got, scene);
     return { is: 'chance', share: compared };
   }
-  const words = assumptions(match, left, right, op, scene);
-  const settled = isSettled(scene, words.holds, words.fails);
+  const { before, ...words } = assumptions(match, left, right, op, scene);
+  const settled = before ?? isSettled(scene, words.holds, words.fails);
   if (settled !== undefined) {
     return settled ? { is: 'yes' } : { is: 'no', because: `assumed: ${words.fails}` };
   }
@@ -411,13 +411,28 @@ function dealt(got: Spread, elements: Elements, text: string): Choice[] {
   return choices;
 }
 
+/** Keys of `meta` that are interfaces' names. */
+const SIDES: ReadonlyMap<string, 'in' | 'out'> = new Map([
+  ['iif', 'in'],
+  ['iifname', 'in'],
+  ['oif', 'out'],
+  ['oifname', 'out'],
+]);
+
+/** What is assumed if a match is taken to hold, and if not; `before`: which of them was, for another match. */
+interface Assumptions {
+  readonly holds: string;
+  readonly fails: string;
+  readonly before?: boolean | undefined;
+}
+
 function assumptions(
   match: NftJson,
   left: NftJson,
   right: NftJson,
   op: string,
   { branch, at }: Scene,
-): { readonly holds: string; readonly fails: string } {
+): Assumptions {
   const flags = field(field(left, 'fib'), 'flags');
   const flag = isList(flags) && flags.length === 1 ? flags[0] : flags;
   if (right === 'local' && (flag === 'saddr' || flag === 'daddr')) {
@@ -427,9 +442,17 @@ function assumptions(
       return op === '!=' ? { holds: no, fails: yes } : { holds: yes, fails: no };
     }
   }
-  // One text for a condition and for its negation.
+  const side = SIDES.get(textOf(field(field(left, 'meta'), 'key')) ?? '');
+  if (side !== undefined && typeof right === 'string' && setName(right) === undefined) {
+    const { question, is } = passesBy(side, right.replace(/(?<!\\)\*$/, '+'), branch);
+    const { yes, no } = question;
+    if (op !== '!=') return { holds: yes, fails: no, before: is };
+    return { holds: no, fails: yes, before: is === undefined ? undefined : !is };
+  }
+  // One text for a condition and for its negation; where it goes is another matter with each destination.
   const text = matchText(op === '!=' ? { left, right, op: '==' } : match);
-  const holds = `"${text}" holds`;
-  const fails = `"${text}" does not hold`;
+  const where = side === 'out' && branch.destination !== '' ? ` for ${branch.destination}` : '';
+  const holds = `"${text}" holds${where}`;
+  const fails = `"${text}" does not hold${where}`;
   return op === '!=' ? { holds: fails, fails: holds } : { holds, fails };
 }

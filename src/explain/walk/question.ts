@@ -1,5 +1,5 @@
 import { canonicalAddress } from '../../model/address.js';
-import type { NodeFacts } from '../../model/walk.js';
+import type { Branch, NodeFacts } from '../../model/walk.js';
 
 /**
  * Something that rules ask and nobody knows. A walk that comes to it goes both ways, each with its
@@ -29,4 +29,38 @@ export function isLocal(address: string, facts: NodeFacts): boolean | Question {
     yes: `${address} is an address of the node`,
     no: `${address} is not an address of the node`,
   };
+}
+
+/**
+ * Whether a packet comes in, or leaves, by an interface, where nobody knows by which. By what it leaves depends on where
+ * it goes; and it is one interface, so what was assumed of one name answers for others. `cali+` is any name that begins so.
+ */
+export function passesBy(
+  side: 'in' | 'out',
+  name: string,
+  { destination, assuming }: Pick<Branch, 'destination' | 'assuming'>,
+): { readonly question: Question; readonly is: boolean | undefined } {
+  const [is, isNot] = interfaceWords(side, destination);
+  const question = { yes: is + name, no: isNot + name };
+  for (const one of assuming) {
+    if (one.startsWith(is)) {
+      const own = one.slice(is.length);
+      if (covers(name, own)) return { question, is: true };
+      if (!covers(own, name)) return { question, is: false };
+    } else if (one.startsWith(isNot) && covers(one.slice(isNot.length), name)) {
+      return { question, is: false };
+    }
+  }
+  return { question, is: undefined };
+}
+
+function interfaceWords(side: 'in' | 'out', destination: string): readonly [string, string] {
+  if (side === 'in') return ['it comes in by ', 'it does not come in by '];
+  if (destination === '') return ['it leaves by ', 'it does not leave by '];
+  return [`${destination} is reached by `, `${destination} is not reached by `];
+}
+
+/** Whether all that a name stands for is among what the other one stands for. */
+function covers(names: string, name: string): boolean {
+  return names.endsWith('+') ? name.startsWith(names.slice(0, -1)) : name === names;
 }

@@ -242,6 +242,45 @@ describe('the way that was taken', () => {
   });
 });
 
+describe('by what a packet leaves, where no routes are known,', () => {
+  const TWO = nat(
+    '-A PREROUTING -m statistic --mode random --probability 0.50000000000 -j DNAT --to-destination 10.1.1.1:80',
+    '-A PREROUTING -j DNAT --to-destination 10.1.1.2:80',
+  );
+  const forward = (...rules: readonly string[]): string =>
+    [
+      '*filter',
+      ':FORWARD ACCEPT [0:0]',
+      ...rules.map((it) => `-A FORWARD ${it}`),
+      'COMMIT',
+      '',
+    ].join('\n');
+  const said = (text: string): string[] =>
+    explored(text).endings.map(({ kind, ip, assuming }) => `${kind} ${ip}: ${assuming.join(', ')}`);
+
+  it('is asked of each endpoint', () => {
+    expect(said(TWO + forward('-o cali111 -j DROP')).sort()).toEqual([
+      'dropped 10.1.1.1: 10.1.1.1 is reached by cali111',
+      'dropped 10.1.1.2: 10.1.1.2 is reached by cali111',
+      'endpoint 10.1.1.1: 10.1.1.1 is not reached by cali111',
+      'endpoint 10.1.1.2: 10.1.1.2 is not reached by cali111',
+    ]);
+  });
+
+  it('is one interface, so an answer for one name is one for others', () => {
+    const one = nat('-A PREROUTING -j DNAT --to-destination 10.1.1.1:80');
+    const rules = ['-o cali+ -j MARK --set-xmark 0x1/0x1', '-o cali111 -j DROP'];
+    expect(said(one + forward(...rules, '-o eth0 -j DROP', '! -o cali+ -j DROP')).sort()).toEqual(
+      [
+        'dropped 10.1.1.1: 10.1.1.1 is not reached by cali+, 10.1.1.1 is not reached by eth0',
+        'dropped 10.1.1.1: 10.1.1.1 is not reached by cali+, 10.1.1.1 is reached by eth0',
+        'dropped 10.1.1.1: 10.1.1.1 is reached by cali+, 10.1.1.1 is reached by cali111',
+        'endpoint 10.1.1.1: 10.1.1.1 is reached by cali+, 10.1.1.1 is not reached by cali111',
+      ].sort(),
+    );
+  });
+});
+
 describe('a hostile rule set', () => {
   it.each([
     ['a chain that jumps to itself', nat('-A PREROUTING -j A', '-A A -j A')],

@@ -472,6 +472,55 @@ describe('single rules', () => {
     ]);
   });
 
+  it('by what it leaves is asked of each endpoint, and it leaves by one interface', () => {
+    const leaves = (name: string, op = '=='): Json => match({ meta: { key: 'oifname' } }, name, op);
+    const forward = {
+      chain: {
+        family: 'ip',
+        table: 'kube-proxy',
+        name: 'forward',
+        ...{ type: 'filter', hook: 'forward', prio: 0, policy: 'accept' },
+      },
+    };
+    const key = random(2);
+    const rules = table(
+      [
+        [
+          {
+            dnat: {
+              addr: {
+                map: {
+                  key,
+                  data: {
+                    set: [
+                      [0, '10.0.0.1'],
+                      [1, '10.0.0.2'],
+                    ],
+                  },
+                },
+              },
+            },
+          },
+        ],
+      ],
+      forward,
+      rule('forward', [leaves('veth1'), { mangle: { key: mark, value: 1 } }]),
+      rule('forward', [leaves('veth2'), { mangle: { key: mark, value: { '|': [mark, 2] } } }], 2),
+      rule('forward', [leaves('veth*', '!='), { drop: null }], 3),
+    );
+    const { endings } = walk(rules, POD, '10.96.0.10', 80);
+    const of = (ip: string): unknown[] =>
+      endings.filter((it) => it.ip === ip).map((it) => [it.kind, it.mark, it.assuming]);
+    const [not1, not2] = ['veth1', 'veth2'].map((it) => `10.0.0.1 is not reached by ${it}`);
+    expect(of('10.0.0.1')).toEqual([
+      ['dropped', 0, [not1, not2, '10.0.0.1 is not reached by veth+']],
+      ['endpoint', 1, ['10.0.0.1 is reached by veth1']],
+      ['endpoint', 2, [not1, '10.0.0.1 is reached by veth2']],
+      ['endpoint', 0, [not1, not2, '10.0.0.1 is reached by veth+']],
+    ]);
+    expect(of('10.0.0.2')).toHaveLength(4);
+  });
+
   it('the same question has one answer on one way', () => {
     const local = match({ fib: { result: 'type', flags: ['saddr'] } }, 'local');
     const rules = table([
