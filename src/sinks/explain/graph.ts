@@ -71,7 +71,8 @@ interface DraftRow {
 interface DraftBox {
   readonly kind: Box['kind'];
   readonly title: string;
-  readonly about: string;
+  /** Whose rules; at the end of a way its share, of each assumption's ways that differs. */
+  readonly about: Set<string>;
   readonly texts: readonly string[];
   readonly rows: Map<string, DraftRow>;
   taken: boolean;
@@ -139,7 +140,7 @@ class Builder {
     const box: DraftBox = siblings.get(key) ?? {
       kind: 'chain',
       title: from === undefined ? `${step.table} ${step.chain}` : step.chain,
-      about: from === undefined ? backendName(step.backend) : '',
+      about: new Set(from === undefined ? [backendName(step.backend)] : []),
       texts: [],
       rows: new Map(),
       taken: false,
@@ -151,16 +152,17 @@ class Builder {
   private leaf(row: DraftRow, box: DraftBox, taken: boolean): void {
     const known = row.to.get(box.title) ?? box;
     known.taken ||= taken;
+    for (const share of box.about) known.about.add(share);
     row.to.set(box.title, known);
   }
 
   /** Of all ways that are `alike`, given what this one assumes. */
-  private shareOf(ending: WalkEnding, alike: (other: WalkEnding) => boolean): string {
+  private shareOf(ending: WalkEnding, alike: (other: WalkEnding) => boolean): Set<string> {
     const { assuming } = ending;
     const share = this.walk.possible.endings
       .filter((other) => alike(other) && isSameList(other.assuming, assuming))
       .reduce((sum, other) => plus(sum, other.share), NONE);
-    return percent(share);
+    return new Set([percent(share)]);
   }
 
   private endpoint(ending: WalkEnding): DraftBox {
@@ -270,7 +272,13 @@ function finish(box: DraftBox): Box {
     rows.push(finishRow(row));
   }
   flush();
-  return { kind: box.kind, title: box.title, about: box.about, rows, taken: box.taken };
+  return {
+    kind: box.kind,
+    title: box.title,
+    about: [...box.about].join(' or '),
+    rows,
+    taken: box.taken,
+  };
 }
 
 /** As in the chain, the policy last. */

@@ -64,4 +64,12 @@ describe('a box at the end of a way', () => {
       '10.244.1.5:80 50%',
     ]);
   });
+
+  it('tells each share that it has, where it depends on what is assumed', () => {
+    const some =
+      '-A PREROUTING -m set --match-set some src -m statistic --mode random --probability 0.5 -j DROP';
+    expect(ends([some, CHANCE, '-A PREROUTING -j KUBE-SEP-B'], 'ACCEPT')).toContain(
+      '10.244.1.4:80 25% or 50%',
+    );
+  });
 });
