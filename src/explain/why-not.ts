@@ -153,7 +153,7 @@ function listedIn({ slices, pod, podRecord }: WhyNotFacts): Listed[] {
     for (const endpoint of slice.endpoints) {
       const target = endpoint.pod;
       const same = target
-        ? target.namespace === pod.namespace && target.name === pod.name
+        ? isPod(target, pod)
         : endpoint.addresses.some((ip) => podRecord?.ips.includes(ip) === true);
       if (same) found.push({ slice, endpoint });
     }
@@ -192,12 +192,16 @@ function bySlices(question: Question, listed: readonly Listed[]): Finding | unde
   const [first] = listed;
   const where = listed.map(({ slice }) => slice.name).join(', ');
   if (listed.every(({ endpoint }) => endpoint.terminating)) {
-    const serving = first?.endpoint.serving === true ? ', and still serving' : '';
+    const isServing = first?.endpoint.serving === true;
+    const serving = isServing ? ', and still serving' : '';
     return finding(
       'terminating',
       'fault',
       `${pod} is about to end`,
-      [cluster(`EndpointSlice ${where} says: terminating${serving}`), ...staleRules(question)],
+      [
+        cluster(`EndpointSlice ${where} says: terminating${serving}`),
+        ...staleRules(question, isServing ? 'nothing better is ready' : undefined),
+      ],
       'New connections go to Pods that stay. A terminating one gets some only while there is no ready one (KEP-1669).',
       [`kubectl ${question.podArgs} -o jsonpath='{.metadata.deletionTimestamp}'`],
     );
@@ -229,15 +233,27 @@ function addressesOf(facts: WhyNotFacts): ReadonlySet<string> {
   return new Set([...(facts.podRecord?.ips ?? []), ...listed]);
 }
 
-/** That rules still send to what is no ready endpoint any more. */
-function staleRules(question: Question): FindingEvidence[] {
+/** That rules still send to what is no ready endpoint any more; `instead`: another reason than that they are old. */
+function staleRules(question: Question, instead?: string): FindingEvidence[] {
   const [way] = waysTo(question);
   if (way === undefined) return [];
-  return [
-    rules(
-      `yet they still lead to it (${way.route.rule.path.join(' > ')}): kube-proxy has not caught up, or nothing better is ready`,
-    ),
-  ];
+  const path = way.route.rule.path.join(' > ');
+  const endpoints = question.facts.slices.flatMap((slice) => slice.endpoints);
+  const others = endpoints.find(
+    ({ pod, addresses }) =>
+      pod && !isPod(pod, question.facts.pod) && addresses.includes(way.route.ip),
+  )?.pod;
+  if (others !== undefined) {
+    const name = `${others.namespace}/${others.name}`;
+    return [rules(`they lead to ${way.route.ip} (${path}), which ${name} has too: it is meant`)];
+  }
+  const behind = 'kube-proxy has not caught up';
+  const why = instead === undefined ? behind : `${behind}, or ${instead}`;
+  return [rules(`yet they still lead to it (${path}): ${why}`)];
+}
+
+function isPod(a: ObjectName, b: ObjectName): boolean {
+  return a.namespace === b.namespace && a.name === b.name;
 }
 
 function byRules(question: Question, listed: readonly Listed[]): Finding {

@@ -194,6 +194,18 @@ describe('why a Pod gets nothing', () => {
       /no EndpointSlice/,
     ],
     [
+      'it is in no EndpointSlice, and the rules lead to it all the same',
+      { ...HEALTHY, slices: slices(OTHER) },
+      'not-selected',
+      /KUBE-SEP-10\.244\.2\.7\): kube-proxy has not caught up$/m,
+    ],
+    [
+      'its address is in the rules for another Pod of its node',
+      { ...HEALTHY, slices: slices({ ...OTHER, addresses: ['10.244.2.7'] }) },
+      'not-selected',
+      /they lead to 10\.244\.2\.7 .*, which shop\/web-2 has too: it is meant/,
+    ],
+    [
       'it is not ready',
       { ...MISSING, slices: slices({ ...ENDPOINT, ready: false, serving: false }) },
       'not-ready',
