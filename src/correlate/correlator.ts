@@ -172,7 +172,9 @@ export class Correlator {
     this.packetRows += to - from;
     for (let i = from; i < to; i++) {
       const at = i * PACKET_WORDS;
-      const time = state.clock.at(words[at + P_SEC] ?? 0, words[at + P_NSEC] ?? 0);
+      const seconds = words[at + P_SEC] ?? 0;
+      const time = state.clock.at(seconds, words[at + P_NSEC] ?? 0);
+      if (seconds === 0) state.hasUntimedPackets = true;
       this.advance(time);
       onPacket(state, words, at, time);
     }

@@ -55,7 +55,14 @@ export function onConntrack(state: State, row: Uint32Array, at: number): void {
     state.noticeOnce({
       code: 'conntrack-without-times',
       detail:
-        'conntrack events have no times (record them with -o timestamp): they are taken in their order, joined to no packets',
+        'conntrack events have no times (record them with -o timestamp): they are taken in their order, joined to no packets, so connections that packets tell of too are counted twice',
+    });
+  }
+  if (state.hasUntimedPackets && row[at + C_EVENT] === EVENT_NEW) {
+    state.noticeOnce({
+      code: 'packets-without-times',
+      detail:
+        "packets have no times (record them in enhanced packet blocks): they are joined to none of conntrack's events, so connections that both tell of are counted twice",
     });
   }
   switch (row[at + C_EVENT]) {

@@ -117,6 +117,8 @@ export class State {
   knowsServices = false;
   /** Whether conntrack speaks in this run. */
   hasConntrack = false;
+  /** Packets came of which nobody knows when they were captured. */
+  hasUntimedPackets = false;
 
   /** The latest moment of any event. */
   now = Number.NEGATIVE_INFINITY;

@@ -12,7 +12,7 @@ import {
   TCP_SYN,
   UDP,
 } from '../../src/model/packet.js';
-import { Bench, pod, serviceEntry } from '../support/machine.js';
+import { BASE_SECONDS, Bench, pod, serviceEntry } from '../support/machine.js';
 
 const CLIENT = '10.0.0.1:40000';
 const VIP = '10.96.0.10:80';
@@ -228,6 +228,18 @@ describe('conntrack', () => {
     seenWhole(b, 10_000, 500).finish();
     expect(b.closed).toHaveLength(1);
     expect(b.closed[0]?.evidence).toEqual(['conntrack', 'packets', 'rules', 'cluster']);
+  });
+
+  it('says that connections count twice where packets have no times', () => {
+    const untimed = bench()
+      .packet({ at: -BASE_SECONDS * SECOND, from: CLIENT, to: VIP, seq: 7 })
+      .packet({ at: -BASE_SECONDS * SECOND, from: CLIENT, to: POD_A, seq: 7 })
+      .conntrack({ ...opened, at: 10_000 })
+      .finish();
+    expect(untimed.closed).toHaveLength(2);
+    expect(untimed.notices).toContain('packets-without-times');
+    const timed = seenWhole(bench(), 0, 500).conntrack({ ...opened, at: 10_000 });
+    expect(timed.finish().notices).not.toContain('packets-without-times');
   });
 
   it('joins the connection that its packets opened', () => {
