@@ -359,8 +359,12 @@ function byShare(question: Question, known: FindingEvidence, ways: readonly Way[
       (it) =>
         it.kind === 'endpoint' && it.assuming.join() === first?.assuming.join() && !it.affinity,
     );
+    const family = possible.packet.destination.includes(':') ? 6 : 4;
     return {
-      at: `${formatEndpoint(entry.address, entry.port)} (${entry.via})`,
+      at:
+        entry.address === 'local'
+          ? `port ${entry.port} of the node's IPv${family} addresses (${entry.via})`
+          : `${formatEndpoint(entry.address, entry.port)} (${entry.via})`,
       share: alike.reduce((sum, { share }) => plus(sum, share), NONE),
       refused: mine.find(({ kind }) => kind === 'dropped' || kind === 'rejected'),
     };
@@ -398,6 +402,22 @@ function byShare(question: Question, known: FindingEvidence, ways: readonly Way[
       ['whichpod rules, which shows the probability of each endpoint'],
     );
   }
+  const told = shares.map(({ at, share }) =>
+    rules(`of new connections to ${at}: ${percent(share)} (${fraction(share)})`),
+  );
+  if (some.length < shares.length) {
+    return finding(
+      'gets-some',
+      'fact',
+      `${pod} gets its share of ${service} at some of its addresses only`,
+      [known, lead, ...told],
+      'Each address has rules of its own: for its family, by its traffic policy or source ranges. Where one should lead to the Pod, kube-proxy is behind.',
+      [
+        'whichpod rules, which shows the drift between rules and API',
+        `kubectl ${question.serviceArgs} get service ${facts.service.name} -o yaml`,
+      ],
+    );
+  }
   const affinity = facts.serviceRecord?.affinitySeconds;
   return finding(
     'gets-its-share',
@@ -406,9 +426,7 @@ function byShare(question: Question, known: FindingEvidence, ways: readonly Way[
     [
       known,
       lead,
-      ...shares.map(({ at, share }) =>
-        rules(`of new connections to ${at}: ${percent(share)} (${fraction(share)})`),
-      ),
+      ...told,
       ...(affinity === undefined
         ? []
         : [cluster(`session affinity: a client stays where it is for ${affinity} s`)]),

@@ -234,4 +234,15 @@ describe('why a Pod gets nothing', () => {
     const shown: Shown = JSON.parse(io.stdout.text);
     expect(shown.findings.map((it) => it.code)).toEqual([`why-not-${code}`]);
   });
+
+  it('a node port is asked of the rules of either family', async () => {
+    const io = fakeIo();
+    const [whyNotPod, to] = ['default/nginx-df45f895-b45lp', 'default/np-dual'];
+    const flags: ExplainFlags = { ...FLAGS, output: 'json', whyNot: whyNotPod, to };
+    const request = explainRequest([recorded(`${NFT}/07-dual-stack`)], flags, io);
+    if (request.question.kind !== 'why-not') throw new Error('not what was asked');
+    expect(await whyNot(request.question, request, io)).toBe(0);
+    expect(io.stdout.text).toContain("to port 30086 of the node's IPv4 addresses (nodePort): 25 %");
+    expect(io.stdout.text).toContain("to port 30086 of the node's IPv6 addresses (nodePort): 25 %");
+  });
 });

@@ -161,6 +161,18 @@ describe('why a Pod gets nothing', () => {
       'gets-its-share',
       /10\.96\.0\.7:80.*50 % \(1\/2\^1\)/,
     ],
+    [
+      'one that the rules have for another address only',
+      {
+        ...HEALTHY,
+        reach: [
+          { entry: BOTH, possible: possible(ending('10.244.2.7')) },
+          { entry: { ...BOTH, address: '10.0.0.9' }, possible: possible(ending('10.244.1.8')) },
+        ],
+      },
+      'gets-some',
+      /10\.0\.0\.9:80 .*: 0 %/,
+    ],
     ['there is no such Service', without('serviceRecord'), 'no-service', /no Service/],
     [
       'the Service is headless',

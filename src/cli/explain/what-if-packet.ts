@@ -142,7 +142,7 @@ export function familyOf(ip: string | undefined): 4 | 6 | undefined {
   return ip.includes(':') ? 6 : 4;
 }
 
-function isLoopback(ip: string): boolean {
+export function isLoopback(ip: string): boolean {
   return ip.startsWith('127.') || ip === '::1';
 }
 

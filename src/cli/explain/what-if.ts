@@ -12,7 +12,7 @@ import type { LoadedNode } from '../live/node-now.js';
 import { loadNode } from './inputs.js';
 import { showExplanation } from './output.js';
 import type { ExplainRequest, WhatIfQuestion, WhyNotQuestion as WhyNotRequest } from './request.js';
-import { anyPodOf, askedPacket, familyOf } from './what-if-packet.js';
+import { anyPodOf, askedPacket, familyOf, isLoopback } from './what-if-packet.js';
 
 /** `whichpod explain --what-if`: where a packet would go, by the rules as they are. */
 export async function whatIf(
@@ -100,6 +100,8 @@ function entryAt(entries: readonly ServiceEntry[], packet: FirstPacket): Service
 
 /** Documentation's own addresses (RFC 5737, RFC 3849): a client from nowhere in particular. */
 const OUTSIDE = { 4: '192.0.2.1', 6: '2001:db8::1' } as const;
+/** The node, where none of its addresses is known: the walk assumes that this is one. */
+const SOME_NODE = { 4: '192.0.2.2', 6: '2001:db8::2' } as const;
 
 function whyNotExplanation(question: WhyNotRequest, node: LoadedNode): Explanation {
   const pod = objectName('--why-not', question.pod, 'shop/web-1');
@@ -136,8 +138,9 @@ function whyNotFacts(pod: Name, service: Name, node: LoadedNode): WhyNotFacts {
     (it) => it.service?.namespace === service.namespace && it.service.name === service.name,
   );
   const range = (self?.podCIDRs ?? []).map(anyPodOf);
-  const reach = entries.map((entry) => {
-    const destination = entry.address === 'local' ? ownAddress(node) : entry.address;
+  const reach = entries.flatMap((entry) => {
+    const destination = entry.address === 'local' ? ownAddress(entry, node) : entry.address;
+    if (destination === undefined) return [];
     const family = familyOf(destination) ?? 4;
     const inside = range.find((ip) => ip !== undefined && familyOf(ip) === family);
     const source = entry.via === 'clusterIP' ? (inside ?? OUTSIDE[family]) : OUTSIDE[family];
@@ -148,7 +151,7 @@ function whyNotFacts(pod: Name, service: Name, node: LoadedNode): WhyNotFacts {
       port: entry.port,
       from: { kind: 'interface' },
     };
-    return { entry, possible: exploreWalk(node.rules, packet, node.facts) };
+    return [{ entry, possible: exploreWalk(node.rules, packet, node.facts) }];
   });
   return {
     pod,
@@ -162,12 +165,11 @@ function whyNotFacts(pod: Name, service: Name, node: LoadedNode): WhyNotFacts {
   };
 }
 
-/** Of an entry that is reached at every address of the node. */
-function ownAddress({ facts }: LoadedNode): string {
-  const own = [...(facts.addresses ?? [])].find(
-    (ip) => familyOf(ip) === 4 && !ip.startsWith('127.'),
-  );
-  return own ?? '127.0.0.1';
+/** Of an entry that is reached at every address of the node: rules of either family have their own. `undefined`: the node has none. */
+function ownAddress({ routes }: ServiceEntry, { facts }: LoadedNode): string | undefined {
+  const family = familyOf(routes[0]?.ip) ?? 4;
+  if (facts.addresses === undefined) return SOME_NODE[family];
+  return [...facts.addresses].find((ip) => familyOf(ip) === family && !isLoopback(ip));
 }
 
 function objectName(option: string, text: string, example: string): Name {
