@@ -55,7 +55,9 @@ async function load(options: KubeConfigOptions): Promise<KubeConfig> {
     } else config.loadFromDefault();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`${where} cannot be read: ${reason}; try: kubectl config view`);
+    // js-yaml draws the place on the lines below.
+    const [first = ''] = reason.split('\n', 1);
+    throw new UsageError(`${where} cannot be read: ${first.trimEnd()}; try: kubectl config view`);
   }
   if (options.context !== undefined) {
     const known = config.getContexts().map((context) => context.name);

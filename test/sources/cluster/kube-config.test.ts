@@ -181,6 +181,7 @@ describe('a configuration that cannot be used is a usage error that says why', (
     const error = await loadClusterAccess(options(folder)).catch((e) => e);
     expect(error).toBeInstanceOf(UsageError);
     expect(String(error)).toContain(said);
+    expect(String(error).split('\n'), 'what is wrong stands in one line').toHaveLength(1);
   });
 
   test('there is none at all', async () => {
