@@ -594,6 +594,35 @@ describe('diagnoses', () => {
     expect(codesOf(losing('netlink'))).not.toContain('refused-by-node');
   });
 
+  it('know an RST that a rule sends in the name of the Service', async () => {
+    const one = await caseOf(FAULTS, to('rejected'));
+    const reset = (direction: 'in' | 'out'): Case => ({
+      ...one,
+      attribution: { ...one.attribution, outcome: 'refused' },
+      packets: one.packets.map((packet) => {
+        if (packet.kind !== 'icmp-error') return packet;
+        const { icmp: _, ...rest } = packet;
+        return { ...rest, kind: 'rst', way: 'back', view: 'original', direction };
+      }),
+    });
+    expect(codesOf(reset('out'))).toContain('refused-by-node');
+    expect(codesOf(reset('in'))).not.toContain('refused-by-node');
+  });
+
+  it('know a lost answer by the endpoint that repeats it, though the client gave up at once', async () => {
+    const one = await caseOf(FAULTS, to('answer-lost'));
+    const [first] = one.packets.filter(({ kind }) => kind === 'syn');
+    const { retransmits: _, ...attribution } = one.attribution;
+    const once = one.packets.filter(
+      ({ kind, time }) => kind !== 'syn' || time - (first?.time ?? 0n) < 10_000_000n,
+    );
+    const givenUp: Case = { ...one, attribution, packets: once };
+    expect(codesOf(givenUp)).toContain('answer-lost-on-node');
+    const answer = once.findIndex(({ kind }) => kind === 'syn-ack');
+    const answeredOnce: Case = { ...givenUp, packets: once.slice(0, answer + 1) };
+    expect(codesOf(answeredOnce)).not.toContain('answer-lost-on-node');
+  });
+
   it('say what cannot be told where there was no evidence at all', async () => {
     const one = await caseOf(FAULTS, to('mute'));
     const blind: Case = {

@@ -21,15 +21,18 @@ export const refused: Diagnosis = (look) => {
     const ownAddress =
       node.addresses?.has(attribution.destination.ip) === true ||
       attribution.destination.ip.startsWith('127.');
+    // What REJECT sends in an endpoint's place bears the address that the client used.
+    const isByRule = rst?.direction !== 'in' && look.walk?.taken?.kind === 'rejected';
     const isOurs =
       error?.icmp === undefined
-        ? rst !== undefined && ownAddress && isUntranslated(look)
+        ? rst !== undefined && (ownAddress || isByRule) && isUntranslated(look)
         : isOwn(look, error.icmp.sender);
     if (!isOurs) return [];
+    const from = ownAddress ? 'from an address of this node' : 'where a rule refuses with one';
     const said =
       error !== undefined || rst === undefined
         ? errorSays(look)
-        : shown('packets', `an RST ${onInterface(rst)}, from an address of this node`, rst.time);
+        : shown('packets', `an RST ${onInterface(rst)}, ${from}`, rst.time);
     return [
       byNode(look, [
         said,

@@ -43,8 +43,8 @@ function stillOpen(found: Finding): Finding {
 }
 
 /**
- * The endpoint answered, and the client asked on: the header says `established` since an answer was seen,
- * but nothing shows that it arrived.
+ * The endpoint answered, and the client asked on or the endpoint answered again: the header says `established`
+ * since an answer was seen, but nothing shows that it arrived.
  */
 function isHalfOpen({ case: it, places }: Look): boolean {
   const { attribution, packets } = it;
@@ -60,7 +60,9 @@ function isHalfOpen({ case: it, places }: Look): boolean {
   const isOpen = it.conntrack.some(
     ({ assured, state }) => assured === true || state === 'ESTABLISHED',
   );
-  return answers.length > 0 && !went && !isOpen && (attribution.retransmits ?? 0) > 0;
+  const again = sendings(answers.filter((packet) => packet.interface === places.far)) > 1;
+  const wasRepeated = again || (answers.length > 0 && (attribution.retransmits ?? 0) > 0);
+  return wasRepeated && !went && !isOpen;
 }
 
 function isMissed(packet: SeenPacket, { places }: Look): boolean {
