@@ -126,7 +126,7 @@ function remarksOf({ attribution, closed, conntrack, looked, losses, packets }: 
   if (!closed) remarks.push('it had not ended when this was said');
   const off = attribution.timeUncertaintyNs;
   if (off !== undefined && attribution.timeSource !== 'packet') {
-    remarks.push('its beginning is known from conntrack only, not from a packet');
+    remarks.push('the time of its beginning is conntrack’s, not a packet’s');
   }
   return remarks;
 }
