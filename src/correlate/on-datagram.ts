@@ -268,7 +268,7 @@ export function openAgain(state: State, c: Connection, from: number, time: numbe
   c.oldPrint = 0;
   table.setSequence(next, next.print);
   if (listingHas(state, next)) next.bits |= IN_LISTING;
-  admit(state, next);
+  admit(state, next, c.vantage);
   supersede(state, c, from - 1);
   return next;
 }

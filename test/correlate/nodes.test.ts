@@ -195,6 +195,30 @@ describe('recordings of two nodes', () => {
     expect(b.closed).toHaveLength(1);
   });
 
+  it('UDP that the far end shows at another endpoint is still the client’s node’s', () => {
+    const b = new Bench({ severalNodes: true })
+      .on('node1')
+      .services([serviceEntry('dns', VIP, [POD_B, '10.0.2.13:8080'], { protocol: UDP })]);
+    for (const [at, to, print] of [
+      [0, POD_B, 1],
+      [2_000_000_000, '10.0.2.13:8080', 2],
+    ] as const) {
+      const query = { from: CLIENT, protocol: UDP, flags: 0, print };
+      b.on('node1').packet({ at, to: VIP, ...query, on: 'veth-c' });
+      b.on('node2').packet({ at: at + 30_000, to, ...query, on: 'eth0' });
+    }
+    b.finish();
+    expect(b.closed).toHaveLength(2);
+    expect(b.closed[1]).toMatchObject({
+      node: 'node1',
+      verdict: 'attributed',
+      service: { name: 'dns' },
+      backend: { ip: '10.0.2.13' },
+      interfaces: { in: 'veth-c' },
+      farEnd: { node: 'node2' },
+    });
+  });
+
   describe('of a Pod that calls another node’s NodePort', () => {
     const NODE_PORT = '192.168.0.2:30080';
     const POD_A = '10.0.1.11:8080';
