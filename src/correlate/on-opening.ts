@@ -141,7 +141,7 @@ export function pairOrOpen(
     const twinsNode = nodeAddressed(state, twin);
     // Where no Service is known at all, the earlier sight is the client's.
     if (twinsNode !== undefined || !isBefore(row, at, time, twin)) {
-      admit(state, twin, twinsNode);
+      admit(state, twin, twinsNode ?? twin.vantage);
       claim(state, twin, row, at, time);
       return;
     }

@@ -181,6 +181,24 @@ describe('recordings of two nodes', () => {
     });
   });
 
+  it('are the first node’s where no Service is known', () => {
+    const syn = { from: CLIENT, seq: 5, print: 5 };
+    const b = new Bench({ severalNodes: true })
+      .on('node1')
+      .packet({ at: 10_000, to: VIP, ...syn, on: 'veth-c' })
+      .on('node2')
+      .packet({ at: 60_000, to: POD_B, ...syn, on: 'eth0' })
+      .finish();
+    expect(b.closed).toMatchObject([
+      {
+        node: 'node1',
+        interfaces: { in: 'veth-c' },
+        farEnd: { node: 'node2', interfaces: { in: 'eth0' } },
+      },
+    ]);
+    expect(b.closed[0]?.latency).toEqual({});
+  });
+
   it('UDP goes on as one flow where only the far end has the translated copies', () => {
     const b = new Bench({ severalNodes: true })
       .on('node1')
