@@ -76,7 +76,7 @@ export function onConntrack(state: State, row: Uint32Array, at: number): void {
       onDestroy(state, row, at, protocol, bits);
       break;
     case EVENT_LISTED:
-      if ((bits & HAS_TIME) === 0) state.listing.add(row, at);
+      if ((bits & HAS_TIME) === 0) state.listing.add(row, at, state.here);
       else onListed(state, row, at, protocol, bits);
       break;
   }

@@ -49,6 +49,8 @@ export function finishListings(state: State): void {
     }
   }
   for (const at of state.listing.left()) {
+    state.here = state.listing.nodeOf(at);
+    state.at = state.vantages[state.here] ?? state.at;
     const protocol = words[at + C_PROTOCOL] ?? 0;
     const bits = words[at + C_BITS] ?? 0;
     const c = newestOf(state, words, at, protocol);

@@ -28,13 +28,17 @@ export class UndatedListing {
   private readonly byTuple = new TupleMap(64);
   private readonly older: number[] = [];
   private readonly told: boolean[] = [];
+  private readonly nodes: number[] = [];
 
   get size(): number {
     return this.rows.length;
   }
 
-  /** Keeps a copy of an entry; a second telling of the same entry (text and XML of one listing) is dropped. */
-  add(words: Uint32Array, at: number): void {
+  /**
+   * Keeps a copy of an entry that `node` has; a second telling of the same entry (text and XML of one listing) is
+   * dropped.
+   */
+  add(words: Uint32Array, at: number, node: number): void {
     const protocol = words[at + C_PROTOCOL] ?? 0;
     const sport = words[at + C_OSPORT] ?? 0;
     const dport = words[at + C_ODPORT] ?? 0;
@@ -47,6 +51,7 @@ export class UndatedListing {
     this.rows.words.set(words.subarray(at, at + CONNTRACK_WORDS), to);
     this.older.push(head);
     this.told.push(false);
+    this.nodes.push(node);
     this.byTuple.set(words, at + C_OSRC, at + C_ODST, sport, dport, protocol, number);
   }
 
@@ -75,6 +80,11 @@ export class UndatedListing {
     for (let i = found; i >= 0; i = this.older[i] ?? -1) {
       if (sameEntry(this.rows.words, i * CONNTRACK_WORDS, words, at)) this.told[i] = true;
     }
+  }
+
+  /** Place among the state's vantages of the node that has the entry at an offset in `rows`. */
+  nodeOf(at: number): number {
+    return this.nodes[at / CONNTRACK_WORDS] ?? 0;
   }
 
   /** Offsets in `rows` of the entries of which no event told. */

@@ -111,6 +111,25 @@ describe('recordings of two nodes', () => {
     },
   );
 
+  it('a listing without a time speaks for its own node, whichever was heard of last', () => {
+    const b = bench()
+      .on('node1')
+      .conntrack({ event: EVENT_LISTED, from: CLIENT, to: VIP, endpoint: POD_B })
+      .packet({ at: 10_000, from: CLIENT, to: VIP, seq: 5, print: 5, on: 'veth-c' })
+      .packet({ at: 60_000, from: VIP, to: CLIENT, flags: SYN_ACK, seq: 9, ack: 6, on: 'veth-c' })
+      .on('node2')
+      .packet({ at: 90_000, from: '10.0.2.9:7', to: '10.0.2.8:8', seq: 1, print: 1 })
+      .finish();
+    expect(b.closed).toMatchObject([
+      {
+        node: 'node1',
+        rules: { probability: 0.5 },
+        interfaces: { in: 'veth-c' },
+        latency: { handshakeNs: 50_000 },
+      },
+    ]);
+  });
+
   it('find the NodePort of another node where its packet arrives', () => {
     const nodePort = { ...serviceEntry('web', '0.0.0.0:30080', [POD_B]), address: 'local' };
     const b = new Bench({ severalNodes: true })
