@@ -268,7 +268,7 @@ function sawBefore(state: State, c: Connection, row: Uint32Array, at: number, ti
     c.firstSent = time;
     betterTime(c, time, resolution, row[at + P_LATENESS] ?? 0);
     if (c.firstPost !== NEVER && c.natNs < 0 && c.firstPost >= time) c.natNs = c.firstPost - time;
-  } else if (wasSentAgain(c, print, ipid, time)) {
+  } else if (wasSentAgain(c, print, ipid, time, far ? PAIR_WINDOW_NS : RESEND_NS)) {
     c.retransmits++;
     if (c.endTime !== NEVER && (c.bits & (SAW_ANSWER | SUPERSEDED)) === 0) revive(c);
     c.oldPrint = c.print;
@@ -282,8 +282,15 @@ function sawBefore(state: State, c: Connection, row: Uint32Array, at: number, ti
   if (time > c.lastSeen) c.lastSeen = time;
 }
 
-function wasSentAgain(c: Connection, print: number, ipid: number, time: number): boolean {
+/** `copiesWithin`: what comes later than this is no copy, whatever it looks like. */
+function wasSentAgain(
+  c: Connection,
+  print: number,
+  ipid: number,
+  time: number,
+  copiesWithin: number,
+): boolean {
   if (time - c.lastSent < CLOCK_SLACK_NS) return false;
   if (print === c.oldPrint && print !== c.print) return false;
-  return print !== c.print || ipid !== c.ipid || time - c.lastSent > RESEND_NS;
+  return print !== c.print || ipid !== c.ipid || time - c.lastSent > copiesWithin;
 }

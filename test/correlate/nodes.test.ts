@@ -322,6 +322,23 @@ describe('recordings of two nodes', () => {
     );
   });
 
+  it('a copy at the node that passes it on is not sent again, however far its clock is ahead', () => {
+    const to = '192.168.0.2:30080';
+    const entry = serviceEntry('web', '0.0.0.0:30080', [POD_B], { via: 'nodePort' });
+    const syn = { from: CLIENT, seq: 5, print: 5 };
+    const b = new Bench({ severalNodes: true })
+      .on('node2')
+      .push({ type: 'addresses', addresses: ['192.168.0.2'] })
+      .services([{ ...entry, address: 'local' }])
+      .packet({ at: 10_000, to, ...syn, on: 'eth0' })
+      .packet({ at: 20_000, to: POD_B, ...syn, on: 'veth-b' })
+      .on('node1')
+      .packet({ at: 300_000_000, to, ...syn, on: 'veth-c' })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]?.retransmits).toBeUndefined();
+  });
+
   it.each([3_000_000, -3_000_000])(
     'of which one has conntrack and the other packets are joined, %d ns apart',
     (skew) => {
