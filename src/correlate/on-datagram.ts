@@ -45,7 +45,7 @@ import {
   headOf,
 } from './row-tuples.js';
 import { watchForStale } from './stale.js';
-import type { State } from './state.js';
+import { LIMITS, type State } from './state.js';
 import { endpointText } from './verdict.js';
 import { CLOCK_SLACK_NS } from './windows.js';
 
@@ -268,7 +268,8 @@ export function openAgain(state: State, c: Connection, from: number, time: numbe
   c.oldPrint = 0;
   table.setSequence(next, next.print);
   if (listingHas(state, next)) next.bits |= IN_LISTING;
-  admit(state, next, c.vantage);
+  if (c.kind === SERVICE) admit(state, next, c.vantage);
+  else state.wake(next, time + LIMITS.LONE_NS);
   supersede(state, c, from - 1);
   return next;
 }

@@ -906,6 +906,17 @@ describe('a UDP flow whose endpoint goes', () => {
     expect(b.closed.map((c) => c.outcome)).toEqual(['rejected', 'established']);
   });
 
+  it('straight to a Pod is no Service’s, nor is the one that is answered after it was refused', () => {
+    const b = udp()
+      .packet({ ...datagram, at: 0, from: CLIENT, to: POD_A, print: 1 })
+      .packet({ at: 30, from: CLIENT, to: POD_A, protocol: UDP, icmp: [3, 3] })
+      .packet({ ...datagram, at: SECOND, from: CLIENT, to: POD_A, print: 2 })
+      .packet({ ...datagram, at: SECOND + 50, from: POD_A, to: CLIENT, print: 3 })
+      .finish();
+    expect(b.closed).toEqual([]);
+    expect(b.summary).toMatchObject({ connections: { seen: 0 }, direct: 2 });
+  });
+
   it('ends when the next datagram is refused without having been translated', () => {
     const b = answer(query(udp(), 0, POD_A), 50);
     refuse(query(b, SECOND), SECOND + 30).finish();
