@@ -82,6 +82,7 @@ export function onOpening(
         absorbFarEntry(state, near, told);
         return;
       }
+      if (isService(state, row, at + P_DST, row[at + P_DPORT] ?? 0, protocol)) admit(state, told);
     }
     adopt(state, told, isn);
     sawBefore(state, told, row, at, time);

@@ -290,6 +290,17 @@ describe('recordings of two nodes', () => {
         b.on(node).conntrack({ at, event: EVENT_NEW, from: CLIENT, to: NODE_PORT, endpoint });
       };
 
+    it('is the other node’s where only conntrack tells of the first and nothing is translated', () => {
+      const b = inOrder([
+        [10_020_000, entry('node1', NODE_PORT)],
+        [10_060_000, packet('node2', NODE_PORT, 'eth0')],
+      ]);
+      expect(b.closed).toMatchObject([
+        { node: 'node2', service: { via: 'nodePort' }, interfaces: { in: 'eth0' } },
+      ]);
+      expect(b.summary).toMatchObject({ connections: { seen: 1 }, direct: 0, other: 0 });
+    });
+
     it.each([0, 5_000_000, -5_000_000])(
       'are one connection, the other node’s, whose clock differs by %d ns',
       (skew) => {
