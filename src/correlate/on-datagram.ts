@@ -54,6 +54,10 @@ export function onDatagram(state: State, row: Uint32Array, at: number, time: num
   const head = headOf(state, row, at, UDP);
   const newest = byOriginal(state, head, row, at);
   if (newest !== undefined && flows(state, newest, time)) {
+    // What is no Service's address at the node that it left may be one where it arrives: another node's NodePort.
+    if (newest.kind === LONE && isFar(state, newest) && toService(state, row, at)) {
+      admit(state, newest);
+    }
     watchForStale(state, newest, time);
     datagramSent(state, vanished(state, newest, time) ?? newest, row, at, time);
     return;
@@ -129,9 +133,12 @@ function isReplySide(
 /** An answer from a Service's address whose question was not seen opens nothing. */
 function fromService(state: State, row: Uint32Array, at: number): boolean {
   return (
-    isService(state, row, at + P_SRC, row[at + P_SPORT] ?? 0, UDP) &&
-    !isService(state, row, at + P_DST, row[at + P_DPORT] ?? 0, UDP)
+    isService(state, row, at + P_SRC, row[at + P_SPORT] ?? 0, UDP) && !toService(state, row, at)
   );
+}
+
+function toService(state: State, row: Uint32Array, at: number): boolean {
+  return isService(state, row, at + P_DST, row[at + P_DPORT] ?? 0, UDP);
 }
 
 /** Whether a flow goes on at a moment. */
@@ -179,8 +186,7 @@ function pairOrOpenDatagram(
   newest: Connection | undefined,
 ): void {
   const print = row[at + P_PRINT] ?? 0;
-  const toService = isService(state, row, at + P_DST, row[at + P_DPORT] ?? 0, UDP);
-  const twin = findTwin(state, row, at, time, UDP, print, toService);
+  const twin = findTwin(state, row, at, time, UDP, print, toService(state, row, at));
   if (twin !== undefined && twin.kind === SERVICE && movedOn(state, twin, row, at)) {
     // The flow's datagrams appear at another endpoint: a new flow began with this datagram.
     const began = openAgain(state, twin, twin.lastSent === NEVER ? time : twin.lastSent, time);

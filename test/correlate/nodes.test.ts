@@ -301,6 +301,28 @@ describe('recordings of two nodes', () => {
       expect(b.summary).toMatchObject({ connections: { seen: 1 }, direct: 0, other: 0 });
     });
 
+    it('by UDP is the other node’s where it is refused there', () => {
+      const b = new Bench({ severalNodes: true })
+        .on('node2')
+        .push({ type: 'addresses', addresses: ['192.168.0.2'] })
+        .services([
+          {
+            ...serviceEntry('dns', '0.0.0.0:30080', [POD_B], { via: 'nodePort', protocol: UDP }),
+            address: 'local',
+          },
+        ]);
+      const query = { from: CLIENT, to: NODE_PORT, protocol: UDP, flags: 0, print: 1 };
+      b.on('node1').packet({ at: 10_000, ...query, on: 'veth-c' });
+      b.on('node2')
+        .packet({ at: 40_000, ...query, on: 'eth0' })
+        .packet({ at: 50_000, ...query, icmp: [3, 3] })
+        .finish();
+      expect(b.closed).toMatchObject([
+        { node: 'node2', outcome: 'rejected', interfaces: { in: 'eth0' } },
+      ]);
+      expect(b.summary).toMatchObject({ connections: { seen: 1 }, direct: 0, other: 0 });
+    });
+
     it.each([0, 5_000_000, -5_000_000])(
       'are one connection, the other node’s, whose clock differs by %d ns',
       (skew) => {
