@@ -46,7 +46,8 @@ function staleness(state: State, c: Connection, time: number): string | undefine
   const at = state.table.at(c);
   const claim = at + ((c.bits & CT_CLAIM) !== 0 ? BY_CONNTRACK : BY_PACKETS);
   const ip = formatAddress(w, claim + T_DST, c.family);
-  const then = state.cluster.podAt(ip, state.clock.absolute(c.time));
+  // Of an entry without a time nobody knows whose the address was when it began.
+  const then = c.time === NEVER ? undefined : state.cluster.podAt(ip, state.clock.absolute(c.time));
   const now = state.cluster.podAt(ip, state.clock.absolute(time));
   if (then !== undefined && now === undefined) {
     return `which was ${then.namespace}/${then.name}'s until it was deleted`;

@@ -917,6 +917,14 @@ describe('a UDP flow whose endpoint goes', () => {
     expect(b.summary).toMatchObject({ connections: { seen: 0 }, direct: 2 });
   });
 
+  it('is followed where conntrack told of it without a time', () => {
+    const b = udp()
+      .tick(SECOND)
+      .conntrack({ ...entry, event: EVENT_NEW, endpoint: POD_A });
+    query(query(b, 1.1 * SECOND), 1.3 * SECOND).finish();
+    expect(b.closed.map((c) => c.backend?.pod?.name)).toEqual(['a']);
+  });
+
   it('ends when the next datagram is refused without having been translated', () => {
     const b = answer(query(udp(), 0, POD_A), 50);
     refuse(query(b, SECOND), SECOND + 30).finish();
