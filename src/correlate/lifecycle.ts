@@ -92,6 +92,7 @@ export function translatedHere(state: State, c: Connection): void {
 /** To the node that translates it, from one that passed it on: what that one told are not this one's sights and times. */
 function move(c: Connection, node: number): void {
   if (c.vantage === node) return;
+  if (c.far?.vantage === node) c.far = undefined;
   if ((c.bits & SAW_POST) !== 0) {
     c.far ??= {
       vantage: c.vantage,

@@ -218,6 +218,19 @@ describe('recordings of two nodes', () => {
     expect(b.closed[0]?.latency).toEqual({});
   });
 
+  it('have no far end at the node that conntrack says translated it', () => {
+    const syn = { from: CLIENT, seq: 5, print: 5 };
+    const b = new Bench({ severalNodes: true })
+      .on('node1')
+      .packet({ at: 10_000, to: VIP, ...syn, on: 'veth-c' })
+      .on('node2')
+      .packet({ at: 60_000, to: POD_B, ...syn, on: 'eth0' })
+      .conntrack({ at: 70_000, event: EVENT_NEW, from: CLIENT, to: VIP, endpoint: POD_B })
+      .finish();
+    expect(b.closed).toMatchObject([{ node: 'node2', backend: { ip: '10.0.2.12' } }]);
+    expect(b.closed[0]?.farEnd).toBeUndefined();
+  });
+
   it('UDP goes on as one flow where only the far end has the translated copies', () => {
     const b = new Bench({ severalNodes: true })
       .on('node1')
