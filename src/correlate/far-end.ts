@@ -7,6 +7,11 @@ export function isFar(state: State, c: Connection): boolean {
   return c.vantage !== state.here;
 }
 
+/** The same, where both nodes are known: an input that names none may be of either. */
+export function isElsewhere(state: State, c: Connection): boolean {
+  return isFar(state, c) && state.at.name !== '' && state.vantageOf(c).name !== '';
+}
+
 /** The far end of a connection, begun when it is first seen there. */
 export function farOf(state: State, c: Connection): FarSight {
   c.far ??= {

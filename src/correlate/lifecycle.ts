@@ -53,7 +53,7 @@ export function admit(state: State, c: Connection, node = state.here): void {
   const w = state.table.words;
   const at = state.table.at(c) + ORIGINAL;
   const port = w[at + T_DPORT] ?? 0;
-  move(c, node);
+  move(state, c, node);
   lookUp(state, c);
   if (c.byAddress !== undefined) tellClosedPort(state, c, port);
   if (c.time !== NEVER) state.wake(c, Math.max(c.time, state.now) + state.boundNs);
@@ -85,24 +85,27 @@ function asForClient(
 /** Conntrack of this node translated it: its rules are the ones that count. */
 export function translatedHere(state: State, c: Connection): void {
   if (c.vantage === state.here) return;
-  move(c, state.here);
+  move(state, c, state.here);
   lookUp(state, c);
 }
 
 /** To the node that translates it, from one that passed it on: what that one told are not this one's sights and times. */
-function move(c: Connection, node: number): void {
-  if (c.vantage === node) return;
+function move(state: State, c: Connection, node: number): void {
+  const from = c.vantage;
+  if (from === node) return;
+  c.vantage = node;
+  // An input that names no node may be of this one.
+  if (state.vantages[from]?.name === '' || state.vantages[node]?.name === '') return;
   if (c.far?.vantage === node) c.far = undefined;
   if ((c.bits & SAW_POST) !== 0) {
     c.far ??= {
-      vantage: c.vantage,
+      vantage: from,
       firstSent: c.firstPost,
       answerTime: NEVER,
       interfaceIn: 0,
       interfaceOut: c.interfaceOut,
     };
   }
-  c.vantage = node;
   c.bits &= ~(CT_UNTRANSLATED | SAW_PRE | SAW_POST);
   c.interfaceIn = 0;
   c.interfaceOut = 0;

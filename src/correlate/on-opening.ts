@@ -34,7 +34,7 @@ import {
   T_DST,
 } from './connection.js';
 import { absorbFarEntry } from './entry-facts.js';
-import { isFar } from './far-end.js';
+import { isElsewhere, isFar } from './far-end.js';
 import { admit, isService, listingHas, revive, serviceNode, supersede } from './lifecycle.js';
 import { findTwin } from './pairing.js';
 import { byOriginal, byTranslated, headOf, olderTranslation } from './row-tuples.js';
@@ -254,7 +254,7 @@ function sawBefore(state: State, c: Connection, row: Uint32Array, at: number, ti
   const print = row[at + P_PRINT] ?? 0;
   const ipid = row[at + P_IPID] ?? 0;
   const resolution = row[at + P_RESOLUTION] ?? 1;
-  const far = isFar(state, c);
+  const far = isElsewhere(state, c);
   if ((c.bits & SAW_PRE) === 0 && !(far && c.print !== 0)) {
     c.print = print;
     c.oldPrint = print;

@@ -420,4 +420,22 @@ describe('recordings of two nodes', () => {
       }
     },
   );
+
+  it('of which one names no node are taken for one node: nothing that was seen is another’s', () => {
+    const b = new Bench({ severalNodes: true })
+      .pods([pod('b', '10.0.2.12', 'node2')])
+      .packet({ at: 10_000, from: CLIENT, to: VIP, seq: 5, print: 5, on: 'veth-c' })
+      .packet({ at: 12_000, from: CLIENT, to: POD_B, seq: 5, print: 5, on: 'eth0' })
+      .on('node1')
+      .services([serviceEntry('web', VIP, [POD_B])])
+      .conntrack({ event: EVENT_NEW, at: 20_000, from: CLIENT, to: VIP, endpoint: POD_B })
+      .finish();
+    expect(b.closed).toHaveLength(1);
+    expect(b.closed[0]).toMatchObject({
+      node: 'node1',
+      interfaces: { in: 'veth-c', out: 'eth0' },
+      latency: { natNs: 2_000 },
+    });
+    expect(b.closed[0]?.farEnd).toBeUndefined();
+  });
 });
