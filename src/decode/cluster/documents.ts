@@ -193,9 +193,29 @@ class Gathering {
     return {
       changes: parts.flatMap(({ changes }) => changes),
       ignored: [...ignored].sort(),
-      problems: parts.flatMap(({ problems }) => problems),
+      problems: withinBound(parts.flatMap(({ problems }) => problems)),
     };
   }
+}
+
+/** As of one list: the first of many are told, and how many more there are; what stopped the reading always is. */
+function withinBound(problems: readonly Problem[]): readonly Problem[] {
+  const later = problems.slice(MAX_ITEM_PROBLEMS);
+  const fatal = later.find((problem) => problem.fatal);
+  const unsaid = later.filter((problem) => problem !== fatal);
+  if (unsaid.length === 0) return problems;
+  return [
+    ...problems.slice(0, MAX_ITEM_PROBLEMS),
+    {
+      code: 'cluster-bad-object',
+      message: `${unsaid.length} more problems like these`,
+      where: {},
+      advice: ADVICE,
+      fatal: false,
+      lost: unsaid.reduce((sum, { lost = 0 }) => sum + lost, 0),
+    },
+    ...(fatal === undefined ? [] : [fatal]),
+  ];
 }
 
 /** Gathers the items of one document by kind. */

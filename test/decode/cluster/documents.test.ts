@@ -204,6 +204,17 @@ describe('several documents in one file', () => {
     }
   });
 
+  test('with more damage than anybody reads tell its beginning, how much it is, and what ended the reading', () => {
+    const list = JSON.stringify({ kind: 'PodList', items: [7] });
+    const text = `${Array.from({ length: 200 }, () => list).join('\n')}\n{"kind":"Pod","met`;
+    const { problems } = readClusterDocument(bytes(text));
+    expect(problems).toHaveLength(52);
+    expect(problems.reduce((sum, { lost = 0 }) => sum + lost, 0)).toBe(200);
+    expect(problems.filter(({ fatal }) => fatal)).toEqual([
+      expect.objectContaining({ code: 'cluster-not-json' }),
+    ]);
+  });
+
   test('of which one is cut off give what stands before it, and say where', () => {
     const text = `\ufeff${JSON.stringify(object('Pod', 'é'))}\n{"kind":"Pod","met`;
     const { changes, problems } = readClusterDocument(bytes(text));
