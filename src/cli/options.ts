@@ -1,4 +1,4 @@
-import type { Outcome, Verdict } from '../model/attribution.js';
+import { OUTCOMES, VERDICTS } from '../model/attribution.js';
 import { type ProtocolName, protocolName, protocolNumber } from '../model/packet.js';
 import { UsageError } from '../model/problem.js';
 import { FORMATS } from '../sinks/sink.js';
@@ -71,16 +71,6 @@ export interface DemoFlags extends CommonFlags {
 
 /** The part of the world that decides defaults. */
 type Around = Pick<Io, 'terminal' | 'env'>;
-
-const VERDICTS: readonly Verdict[] = ['attributed', 'unattributed', 'conflict'];
-const OUTCOMES: readonly Outcome[] = [
-  'established',
-  'refused',
-  'reset',
-  'unanswered',
-  'rejected',
-  'open',
-];
 
 export function liveRequest(flags: LiveFlags, around: Around): LiveRequest {
   const { kubeconfig, context } = flags;

@@ -42,8 +42,17 @@ export interface ServiceRef {
 export const EVIDENCE = ['conntrack', 'packets', 'rules', 'cluster'] as const;
 export type Evidence = (typeof EVIDENCE)[number];
 
-export type Verdict = 'attributed' | 'unattributed' | 'conflict';
-export type Outcome = 'established' | 'refused' | 'reset' | 'unanswered' | 'rejected' | 'open';
+export const VERDICTS = ['attributed', 'unattributed', 'conflict'] as const;
+export type Verdict = (typeof VERDICTS)[number];
+export const OUTCOMES = [
+  'established',
+  'refused',
+  'reset',
+  'unanswered',
+  'rejected',
+  'open',
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
 
 export type Reason =
   | 'no-endpoints'

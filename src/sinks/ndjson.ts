@@ -6,11 +6,13 @@ import {
   EVIDENCE,
   type Evidence,
   type FarEnd,
+  OUTCOMES,
   type OutputEvent,
   type Peer,
   type PodRef,
   type ServiceRef,
   type Summary,
+  VERDICTS,
 } from '../model/attribution.js';
 import type { Loss, Notice } from '../model/event.js';
 import type { RulePath } from '../model/services.js';
@@ -18,9 +20,6 @@ import { formatNanos } from '../model/time.js';
 import { fragment, type Lines, quote } from './lines.js';
 import type { Sink, SinkOptions } from './sink.js';
 import { type Renderer, TextSink } from './text-sink.js';
-
-const VERDICTS = ['attributed', 'unattributed', 'conflict'] as const;
-const OUTCOMES = ['established', 'refused', 'reset', 'unanswered', 'rejected', 'open'] as const;
 
 const PREFIX = '{"schema":"whichpod/1","type":"';
 
