@@ -222,8 +222,7 @@ export class Correlator {
       place = state.vantages.push(new Vantage(name)) - 1;
       this.indexVantage(place);
     }
-    state.here = place;
-    state.at = state.vantages[place] ?? state.at;
+    state.turnTo(place);
   }
 
   private indexVantage(place: number): void {

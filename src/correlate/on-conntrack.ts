@@ -84,15 +84,13 @@ export function onConntrack(state: State, row: Uint32Array, at: number): void {
 
 /** Takes the entries that have waited for their packets. */
 export function releaseHeld(state: State): void {
-  const { here, at } = state;
+  const { here } = state;
   for (const held of state.held.release()) {
     const { row } = held;
-    state.here = held.here;
-    state.at = state.vantages[held.here] ?? at;
+    state.turnTo(held.here);
     onNew(state, row, 0, row[C_PROTOCOL] ?? 0, row[C_BITS] ?? 0, true);
   }
-  state.here = here;
-  state.at = at;
+  state.turnTo(here);
 }
 
 function onUpdate(

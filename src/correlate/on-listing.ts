@@ -49,8 +49,7 @@ export function finishListings(state: State): void {
     }
   }
   for (const at of state.listing.left()) {
-    state.here = state.listing.nodeOf(at);
-    state.at = state.vantages[state.here] ?? state.at;
+    state.turnTo(state.listing.nodeOf(at));
     const protocol = words[at + C_PROTOCOL] ?? 0;
     const bits = words[at + C_BITS] ?? 0;
     const c = newestOf(state, words, at, protocol);

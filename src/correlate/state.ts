@@ -183,6 +183,12 @@ export class State {
     this.agenda.add(at, c.slot);
   }
 
+  /** To the node, by its place among the vantages, where what comes next was recorded. */
+  turnTo(place: number): void {
+    this.here = place;
+    this.at = this.vantages[place] ?? this.at;
+  }
+
   /** Where a connection was translated, as far as is known. */
   vantageOf(c: Connection): Vantage {
     return this.vantages[c.vantage] ?? this.at;
