@@ -8,7 +8,7 @@ import type {
 } from '../model/cluster.js';
 import type { Finding, FindingEvidence } from '../model/finding.js';
 import type { EndpointRoute, ServiceEntry } from '../model/services.js';
-import { fraction, NONE, percent, plus } from '../model/share.js';
+import { fraction, percent, total } from '../model/share.js';
 import type { Distribution, WalkEnding } from '../model/walk.js';
 
 /** What there is to know about a Pod and a Service that it should serve. */
@@ -365,7 +365,7 @@ function byShare(question: Question, known: FindingEvidence, ways: readonly Way[
         entry.address === 'local'
           ? `port ${entry.port} of the node's IPv${family} addresses (${entry.via})`
           : `${formatEndpoint(entry.address, entry.port)} (${entry.via})`,
-      share: alike.reduce((sum, { share }) => plus(sum, share), NONE),
+      share: total(alike),
       refused: mine.find(({ kind }) => kind === 'dropped' || kind === 'rejected'),
     };
   });

@@ -25,6 +25,11 @@ export function plus(a: Share, b: Share): Share {
   return lowest(at(a, bits) + at(b, bits), bits);
 }
 
+/** Of all together. */
+export function total(all: readonly { readonly share: Share }[]): Share {
+  return all.reduce((sum, { share }) => plus(sum, share), NONE);
+}
+
 /** What is left of everything: 1 - share. */
 export function rest(share: Share): Share {
   return lowest((1n << BigInt(share.bits)) - share.parts, share.bits);

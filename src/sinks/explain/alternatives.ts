@@ -1,4 +1,4 @@
-import { compare, NONE, ONE, plus } from '../../model/share.js';
+import { compare, ONE, total } from '../../model/share.js';
 import type { WalkEnding } from '../../model/walk.js';
 import { whichRule } from './words.js';
 
@@ -108,12 +108,7 @@ function fingerprint({ endings, further }: Place): string {
 }
 
 function isWhole(endings: readonly WalkEnding[]): boolean {
-  return (
-    compare(
-      endings.reduce((sum, { share }) => plus(sum, share), NONE),
-      ONE,
-    ) === 0
-  );
+  return compare(total(endings), ONE) === 0;
 }
 
 function endsOf(endings: readonly WalkEnding[]): WalkEnding[][] {

@@ -1,5 +1,5 @@
 import type { ExplainedWalk } from '../../model/explanation.js';
-import { compare, NONE, plus } from '../../model/share.js';
+import { compare, total } from '../../model/share.js';
 import type { Effect, Hook, WalkEnding, WalkedRule } from '../../model/walk.js';
 import { humanCount } from '../units.js';
 import { percent } from './share.js';
@@ -159,10 +159,10 @@ class Builder {
   /** Of all ways that are `alike`, given what this one assumes. */
   private shareOf(ending: WalkEnding, alike: (other: WalkEnding) => boolean): Set<string> {
     const { assuming } = ending;
-    const share = this.walk.possible.endings
-      .filter((other) => alike(other) && isSameList(other.assuming, assuming))
-      .reduce((sum, other) => plus(sum, other.share), NONE);
-    return new Set([percent(share)]);
+    const same = this.walk.possible.endings.filter(
+      (other) => alike(other) && isSameList(other.assuming, assuming),
+    );
+    return new Set([percent(total(same))]);
   }
 
   private endpoint(ending: WalkEnding): DraftBox {

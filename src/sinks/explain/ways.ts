@@ -1,5 +1,5 @@
 import type { ExplainedWalk } from '../../model/explanation.js';
-import { NONE, plus, toNumber } from '../../model/share.js';
+import { toNumber, total } from '../../model/share.js';
 import type { Share, WalkEnding } from '../../model/walk.js';
 import { type Alternative, alternativesOf } from './alternatives.js';
 import { exactShare, percent } from './share.js';
@@ -111,7 +111,7 @@ function way(
 ): Way {
   const [ending] = same;
   if (ending === undefined) throw new Error('a group of endings has at least one');
-  const share = same.reduce((sum, it) => plus(sum, it.share), NONE);
+  const share = total(same);
   const { kind, decidedBy } = ending;
   const pod = ending.ip === undefined ? undefined : pods?.get(ending.ip);
   const notes: string[] = [];
