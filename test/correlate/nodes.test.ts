@@ -35,6 +35,16 @@ function acrossNodes(b: Bench, skew = 0, from = CLIENT, isn = 500): Bench {
     .packet({ at: 86_000, from: VIP, to: from, ...answer, on: 'veth-c' });
 }
 
+/** One SYN of which each node has one sight, and no Service is known. */
+function seenByBoth(): Bench {
+  const syn = { from: CLIENT, seq: 5, print: 5 };
+  return new Bench({ severalNodes: true })
+    .on('node1')
+    .packet({ at: 10_000, to: VIP, ...syn, on: 'veth-c' })
+    .on('node2')
+    .packet({ at: 60_000, to: POD_B, ...syn, on: 'eth0' });
+}
+
 describe('recordings of two nodes', () => {
   it('are one connection, with both ends and the time between them', () => {
     const b = acrossNodes(bench()).finish();
@@ -201,13 +211,7 @@ describe('recordings of two nodes', () => {
   });
 
   it('are the first node’s where no Service is known', () => {
-    const syn = { from: CLIENT, seq: 5, print: 5 };
-    const b = new Bench({ severalNodes: true })
-      .on('node1')
-      .packet({ at: 10_000, to: VIP, ...syn, on: 'veth-c' })
-      .on('node2')
-      .packet({ at: 60_000, to: POD_B, ...syn, on: 'eth0' })
-      .finish();
+    const b = seenByBoth().finish();
     expect(b.closed).toMatchObject([
       {
         node: 'node1',
@@ -219,12 +223,7 @@ describe('recordings of two nodes', () => {
   });
 
   it('have no far end at the node that conntrack says translated it', () => {
-    const syn = { from: CLIENT, seq: 5, print: 5 };
-    const b = new Bench({ severalNodes: true })
-      .on('node1')
-      .packet({ at: 10_000, to: VIP, ...syn, on: 'veth-c' })
-      .on('node2')
-      .packet({ at: 60_000, to: POD_B, ...syn, on: 'eth0' })
+    const b = seenByBoth()
       .conntrack({ at: 70_000, event: EVENT_NEW, from: CLIENT, to: VIP, endpoint: POD_B })
       .finish();
     expect(b.closed).toMatchObject([{ node: 'node2', backend: { ip: '10.0.2.12' } }]);
