@@ -1,5 +1,6 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -92,6 +93,37 @@ describe('npm run bench -- --quick', () => {
       expect(report.rows.filter((row) => row.met !== undefined)).toEqual([]);
     }
   });
+});
+
+describe('npm run bench interrupted', () => {
+  it(
+    'takes away what it generated and compiled',
+    async () => {
+      const scratch = join(folder, 'interrupted');
+      const compiled = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url));
+      const ours = (at: string) =>
+        readdirSync(at).filter((name) => name.startsWith('whichpod-bench-'));
+      mkdirSync(scratch);
+      const before = ours(compiled);
+      const child = spawn(
+        process.execPath,
+        ['--import', 'tsx', MAIN, 'rules', 'memory', '--quick', '--rounds', '50'],
+        { env: { ...process.env, TMPDIR: scratch }, stdio: ['ignore', 'ignore', 'pipe'] },
+      );
+      const ended = once(child, 'close');
+      // The first round is over, so a job was compiled.
+      for await (const said of child.stderr.setEncoding('utf8')) {
+        if (String(said).includes('rules to the index')) break;
+      }
+      expect(ours(scratch)).toHaveLength(1);
+      expect(ours(compiled).length).toBeGreaterThan(before.length);
+      child.kill('SIGINT');
+      expect(await ended).toEqual([130, null]);
+      expect(ours(scratch)).toEqual([]);
+      expect(ours(compiled)).toEqual(before);
+    },
+    LIMIT_MS,
+  );
 });
 
 describe('npm run bench refuses', () => {

@@ -52,7 +52,15 @@ npm run bench -- generate DIR [--packets N] [--connections N] [--live N]
 /** Enough for a median with a spread around it. */
 const ROUNDS = 5;
 
+/** As of whichpod itself. */
+const INTERRUPTED = 130;
+
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url));
+
+/** Interrupted it ends through its exit handlers: what was compiled, generated and built is theirs to take away. */
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => process.exit(INTERRUPTED));
+}
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 const complain = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -97,6 +105,7 @@ async function bench(
   args: readonly string[],
 ): Promise<number> {
   const scratch = mkdtempSync(join(tmpdir(), 'whichpod-bench-'));
+  process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
   const context: Context = {
     quick: options.quick,
     rounds: options.rounds ?? (options.quick ? 1 : ROUNDS),
@@ -108,28 +117,24 @@ async function bench(
   const machine = machineFacts();
   const failures: string[] = [];
   const reports: DatedReport[] = [];
-  try {
-    for (const part of parts) {
-      complain(`${part.name}: ${part.purpose}`);
-      const load = loadBefore();
-      const report = await runPart(part, context).catch((error: unknown) => {
-        failures.push(`${part.name}: ${error instanceof Error ? error.message : String(error)}`);
-      });
-      if (report === undefined) continue;
-      const dated: DatedReport = {
-        ...report,
-        // Tiny inputs show that it works; how fast, they do not.
-        rows: context.quick ? report.rows.map(({ met: _, ...row }) => row) : report.rows,
-        date: new Date().toISOString().slice(0, 10),
-        machine: `${machine}, ${load}`,
-        tools: [...part.needs, ...(part.uses ?? [])].flatMap((tool) => toolVersion(tool) ?? []),
-        command: ['npm run bench --', part.name, ...flagsOf(args, parts)].join(' '),
-      };
-      reports.push(dated);
-      say(`\n## ${part.name}\n\n${markdownOf(dated)}`);
-    }
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
+  for (const part of parts) {
+    complain(`${part.name}: ${part.purpose}`);
+    const load = loadBefore();
+    const report = await runPart(part, context).catch((error: unknown) => {
+      failures.push(`${part.name}: ${error instanceof Error ? error.message : String(error)}`);
+    });
+    if (report === undefined) continue;
+    const dated: DatedReport = {
+      ...report,
+      // Tiny inputs show that it works; how fast, they do not.
+      rows: context.quick ? report.rows.map(({ met: _, ...row }) => row) : report.rows,
+      date: new Date().toISOString().slice(0, 10),
+      machine: `${machine}, ${load}`,
+      tools: [...part.needs, ...(part.uses ?? [])].flatMap((tool) => toolVersion(tool) ?? []),
+      command: ['npm run bench --', part.name, ...flagsOf(args, parts)].join(' '),
+    };
+    reports.push(dated);
+    say(`\n## ${part.name}\n\n${markdownOf(dated)}`);
   }
   if (options.json !== undefined) writeFileSync(options.json, jsonOf(reports));
   if (options.write) writeDocuments(reports);
