@@ -46,7 +46,7 @@ module.exports = {
       name: 'only-sources-load-the-addon',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/(sources|native)/' },
-      to: { path: '^src/native/' },
+      to: { path: '^src/native/binding[.]ts$' },
     },
     {
       name: 'main-only-starts-the-cli',

@@ -1,9 +1,12 @@
 // The addon's face: what JavaScript sees. Only this and channel.h know Node-API; arguments have been
 // checked by src/native/binding.ts, so a wrong one here is a plain TypeError.
 
+#include <fcntl.h>
 #include <napi.h>
 #include <net/if.h>
+#include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <vector>
@@ -231,9 +234,38 @@ class NetlinkFace : public Wrapped<NetlinkFace, NetlinkSocket> {
   }
 };
 
+// What the kernel keeps for the reader of a pipe or socket is made as large as it allows, up to the number of
+// bytes given. What it keeps then; 0 for anything else.
+Napi::Value Widen(const Napi::CallbackInfo& info) {
+  if (!info[0].IsNumber() || !info[1].IsNumber()) {
+    Wrong(info.Env(), "expected a file descriptor and a number of bytes");
+    return {};
+  }
+  const int fd = info[0].As<Napi::Number>().Int32Value();
+  const int most = info[1].As<Napi::Number>().Int32Value();
+  int keeps = fcntl(fd, F_GETPIPE_SZ);
+  if (keeps > 0) {
+    // EPERM beyond fs.pipe-max-size, or when this user's pipes hold as much as they may.
+    for (int bytes = most; bytes > keeps; bytes /= 2) {
+      if (fcntl(fd, F_SETPIPE_SZ, bytes) > 0) break;
+    }
+    keeps = fcntl(fd, F_GETPIPE_SZ);
+    return Napi::Number::New(info.Env(), keeps);
+  }
+  socklen_t size = sizeof keeps;
+  if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &keeps, &size) != 0) return Napi::Number::New(info.Env(), 0);
+  // Beyond net.core.wmem_max with CAP_NET_ADMIN only; the kernel doubles what it is told.
+  const int asked = most / 2;
+  if (keeps < most && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &asked, sizeof asked) == 0) {
+    getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &keeps, &size);
+  }
+  return Napi::Number::New(info.Env(), keeps);
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("PacketRing", RingFace::Define(env));
   exports.Set("NetlinkSocket", NetlinkFace::Define(env));
+  exports.Set("widen", Napi::Function::New<Widen>(env, "widen"));
   return exports;
 }
 

@@ -1,3 +1,4 @@
+import { widen } from '../native/widen.js';
 import { createSink } from '../sinks/create-sink.js';
 import type { Sink, SinkOptions } from '../sinks/sink.js';
 import type { OutputRequest } from './commands.js';
@@ -9,6 +10,7 @@ export function openSink(
   io: Io,
   overflow: SinkOptions['overflow'],
 ): Sink {
+  widen(io.stdout);
   return createSink(request.format, {
     stdout: io.stdout,
     stderr: io.stderr,

@@ -9,6 +9,11 @@ import { fileURLToPath } from 'node:url';
 interface Addon {
   readonly PacketRing: new (options: RingOptions, callback: BatchCallback) => PacketRing;
   readonly NetlinkSocket: new (options: NetlinkOptions, callback: BatchCallback) => NetlinkSocket;
+  /**
+   * Has the kernel keep so many bytes for the reader of a pipe or socket, or as many as it allows; what it
+   * keeps then, 0 if `fd` is neither.
+   */
+  readonly widen: (fd: number, bytes: number) => number;
 }
 
 /** What a failed system call throws: `code` is errno's name, `syscall` the call. */

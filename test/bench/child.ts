@@ -12,8 +12,6 @@ const JOBS = {
   'rules-floor': () => import('./jobs/rules-floor.js'),
   cluster: () => import('./jobs/cluster.js'),
   'cluster-plain': () => import('./jobs/cluster-plain.js'),
-  'churn-client': () => import('./jobs/churn-client.js'),
-  'churn-server': () => import('./jobs/churn-server.js'),
   memory: () => import('./jobs/memory.js'),
 } as const;
 

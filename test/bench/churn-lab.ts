@@ -3,8 +3,7 @@ import { join } from 'node:path';
 import { createLab, type Lab } from '../../src/lab/lab.js';
 import { Processes } from '../../src/lab/processes.js';
 import type { LabPod } from '../../src/lab/spec.js';
-import type { Job } from './child.js';
-import { compiledChild } from './compile.js';
+import { compiledChurn } from './compile.js';
 
 const SERVERS: readonly LabPod[] = [1, 2].map((i) => ({
   namespace: 'bench',
@@ -23,7 +22,12 @@ const TARGET_PORT = 8080;
 /** On their way at the same time, of each client. */
 const CONCURRENCY = 64;
 
-type ClientResult = Awaited<ReturnType<Job<'churn-client'>>>;
+/** What a client of churn.cc says at its end. */
+interface ClientResult {
+  readonly connected: number;
+  readonly failed: number;
+  readonly seconds: number;
+}
 
 /** What traffic came about. */
 interface Churned {
@@ -94,10 +98,9 @@ async function startServer(lab: Lab, processes: Processes, pod: string): Promise
   await set(lab, pod, 'net/core/somaxconn', '4096');
   const child = processes.start([
     ...lab.enter(pod),
-    process.execPath,
-    compiledChild(),
-    'churn-server',
-    JSON.stringify({ port: TARGET_PORT }),
+    compiledChurn(),
+    'server',
+    String(TARGET_PORT),
   ]);
   await new Promise<void>((resolve, reject) => {
     child.stdout.once('data', () => resolve());
@@ -119,16 +122,11 @@ async function churn(
   perSecond: number | undefined,
 ): Promise<Churned> {
   const each = Math.ceil(connections / CLIENTS.length);
-  const input = {
-    ...SERVICE,
-    connections: each,
-    concurrency: CONCURRENCY,
-    ...(perSecond === undefined ? {} : { perSecond: perSecond / CLIENTS.length }),
-  };
+  const argv = ['client', SERVICE.host, SERVICE.port, each, CONCURRENCY].map(String);
+  if (perSecond !== undefined) argv.push(String(Math.round(perSecond / CLIENTS.length)));
   const results = await Promise.all(
     CLIENTS.map(async (pod) => {
-      const argv = [process.execPath, compiledChild(), 'churn-client', JSON.stringify(input)];
-      const said = await processes.must([...lab.enter(pod.name), ...argv]);
+      const said = await processes.must([...lab.enter(pod.name), compiledChurn(), ...argv]);
       return JSON.parse(said) as ClientResult;
     }),
   );

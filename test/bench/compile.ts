@@ -8,17 +8,44 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const CACHE = join(ROOT, 'node_modules/.cache');
 
 let folder: string | undefined;
+let child: string | undefined;
+let churn: string | undefined;
 
 /** Compiles the jobs with what they use of src, once in a run; the path of child.js. Removed on exit. */
 export function compiledChild(): string {
-  folder ??= compile();
-  return join(folder, 'test/bench/child.js');
+  child ??= compileJobs(compiled());
+  return child;
 }
 
-function compile(): string {
+/** Compiles the client and server of the live parts, once in a run; its path. Removed on exit. */
+export function compiledChurn(): string {
+  churn ??= compileChurn(compiled());
+  return churn;
+}
+
+function compiled(): string {
+  if (folder !== undefined) return folder;
   mkdirSync(CACHE, { recursive: true });
   const out = mkdtempSync(join(CACHE, 'whichpod-bench-'));
   process.once('exit', () => rmSync(out, { recursive: true, force: true }));
+  folder = out;
+  return out;
+}
+
+function compileChurn(out: string): string {
+  const program = join(out, 'churn');
+  const source = join(ROOT, 'test/bench/churn/churn.cc');
+  const flags = ['-O2', '-Wall', '-Wextra', '-std=c++17'];
+  const { error, status, stderr } = spawnSync('g++', [...flags, '-o', program, source], {
+    encoding: 'utf8',
+  });
+  if (status !== 0) {
+    throw new Error(`${source} does not compile: ${error?.message ?? stderr}`);
+  }
+  return program;
+}
+
+function compileJobs(out: string): string {
   // A package's scope does not reach into node_modules.
   writeFileSync(join(out, 'package.json'), '{"type":"module"}');
   symlinkSync(join(ROOT, 'native'), join(out, 'native'));
@@ -38,5 +65,5 @@ function compile(): string {
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
   const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', out], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`the benchmark's jobs do not compile: ${stdout}`);
-  return out;
+  return join(out, 'test/bench/child.js');
 }

@@ -8,7 +8,11 @@ const options = { interfaces: new Interfaces() };
 const linux = (load: AddonLoad) => ({ platform: 'linux', load: () => load });
 const there = linux({
   ok: true,
-  addon: { PacketRing: Object as never, NetlinkSocket: Object as never },
+  addon: {
+    PacketRing: Object as never,
+    NetlinkSocket: Object as never,
+    widen: () => 0,
+  },
 });
 const absent = linux({ ok: false, reason: 'not built' });
 

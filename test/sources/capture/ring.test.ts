@@ -73,7 +73,10 @@ class FakeRing {
         throw new Error('not expected');
       }
     }
-    this.load = () => ({ ok: true, addon: { PacketRing, NetlinkSocket: NetlinkSocket as never } });
+    this.load = () => ({
+      ok: true,
+      addon: { PacketRing, NetlinkSocket: NetlinkSocket as never, widen: () => 0 },
+    });
   }
 
   deliver(given: readonly Given[]): void {

@@ -122,7 +122,10 @@ class FakeSocket {
         throw new Error('not expected');
       }
     }
-    this.load = () => ({ ok: true, addon: { PacketRing: PacketRing as never, NetlinkSocket } });
+    this.load = () => ({
+      ok: true,
+      addon: { PacketRing: PacketRing as never, NetlinkSocket, widen: () => 0 },
+    });
   }
 
   deliver(...given: readonly Given[]): void {
