@@ -10,8 +10,11 @@ const JOBS = {
   'conntrack-dump': () => import('./jobs/conntrack-dump.js'),
   rules: () => import('./jobs/rules.js'),
   'rules-floor': () => import('./jobs/rules-floor.js'),
+  'api-server': () => import('./jobs/api-server.js'),
   cluster: () => import('./jobs/cluster.js'),
   'cluster-plain': () => import('./jobs/cluster-plain.js'),
+  'conntrack-events': () => import('./jobs/conntrack-events.js'),
+  'cap-capture': () => import('./jobs/cap-capture.js'),
   memory: () => import('./jobs/memory.js'),
 } as const;
 

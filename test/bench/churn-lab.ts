@@ -1,9 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createLab, type Lab } from '../../src/lab/lab.js';
 import { Processes } from '../../src/lab/processes.js';
-import type { LabPod } from '../../src/lab/spec.js';
-import { compiledChurn } from './compile.js';
+import type { LabPod, LabService } from '../../src/lab/spec.js';
+import { writeKubeconfig } from '../support/kubeconfig.js';
+import { compiledChild, compiledChurn } from './compile.js';
 
 const SERVERS: readonly LabPod[] = [1, 2].map((i) => ({
   namespace: 'bench',
@@ -42,10 +43,26 @@ export interface ChurnLab {
   readonly objects: string;
   /** Resolves when all connections are over; rejects if one of them failed. */
   churn(connections: number, perSecond?: number): Promise<Churned>;
+  /** Serves the cluster, with so many Pods more, on the node; the path of a kubeconfig. */
+  serveCluster(morePods: number): Promise<string>;
   close(): Promise<void>;
 }
 
-export async function createChurnLab(scratch: string): Promise<ChurnLab> {
+/** `moreServices`: beside the one on which connections are churned, with the same Pods. */
+export async function createChurnLab(scratch: string, moreServices = 0): Promise<ChurnLab> {
+  const service = (name: string, clusterIP: string): LabService => ({
+    namespace: 'bench',
+    name,
+    protocol: 'tcp',
+    port: SERVICE.port,
+    clusterIP,
+    targetPort: TARGET_PORT,
+    endpoints: SERVERS.map((pod) => pod.name),
+    deaf: true, // servers of our own, which do less
+  });
+  const more = Array.from({ length: moreServices }, (_, i) =>
+    service(`more-${i}`, `10.97.${i >> 8}.${i & 255}`),
+  );
   const lab = await createLab({
     layout: 'routed',
     ruleBackend: 'iptables-nft',
@@ -57,18 +74,7 @@ export async function createChurnLab(scratch: string): Promise<ChurnLab> {
     nodeName: 'node1',
     nodeAddress: '192.168.77.11',
     outsideAddress: '192.168.77.1',
-    services: [
-      {
-        namespace: 'bench',
-        name: 'web',
-        protocol: 'tcp',
-        port: SERVICE.port,
-        clusterIP: SERVICE.host,
-        targetPort: TARGET_PORT,
-        endpoints: SERVERS.map((pod) => pod.name),
-        deaf: true, // servers of our own, which do less
-      },
-    ],
+    services: [service('web', SERVICE.host), ...more],
   });
   const processes = new Processes();
   const close = async (): Promise<void> => {
@@ -87,7 +93,13 @@ export async function createChurnLab(scratch: string): Promise<ChurnLab> {
       // Entries of connections that were reset go after two seconds instead of ten: the table stays small.
       set(lab, 'node', 'net/netfilter/nf_conntrack_tcp_timeout_close', '2'),
     ]);
-    return { lab, objects, churn: (n, rate) => churn(lab, processes, n, rate), close };
+    return {
+      lab,
+      objects,
+      churn: (n, rate) => churn(lab, processes, n, rate),
+      serveCluster: (morePods) => serveCluster(lab, processes, objects, morePods),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -106,6 +118,27 @@ async function startServer(lab: Lab, processes: Processes, pod: string): Promise
     child.stdout.once('data', () => resolve());
     child.once('close', (code) => reject(new Error(`the server of ${pod} ended with ${code}`)));
   });
+}
+
+async function serveCluster(
+  lab: Lab,
+  processes: Processes,
+  lists: string,
+  morePods: number,
+): Promise<string> {
+  const input = JSON.stringify({ lists, morePods });
+  const child = processes.start([
+    ...lab.enter('node'),
+    process.execPath,
+    compiledChild(),
+    'api-server',
+    input,
+  ]);
+  const server = await new Promise<string>((resolve, reject) => {
+    child.stdout.once('data', (said: Buffer) => resolve(said.toString().trim()));
+    child.once('close', (code) => reject(new Error(`the API server ended with ${code}`)));
+  });
+  return writeKubeconfig(dirname(lists), { server, user: {} });
 }
 
 /** In a namespace of the lab only. */

@@ -16,6 +16,7 @@ import { explain } from './parts/explain.js';
 import { formats } from './parts/formats.js';
 import { live } from './parts/live.js';
 import { memory } from './parts/memory.js';
+import { node } from './parts/node.js';
 import { record } from './parts/record.js';
 import { replay } from './parts/replay.js';
 import { rules } from './parts/rules.js';
@@ -29,6 +30,7 @@ const PARTS: readonly Part[] = [
   scale,
   decode,
   live,
+  node,
   record,
   annotate,
   conntrack,

@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChurnLab } from './churn-lab.js';
+import { compiledChild } from './compile.js';
 import { type Context, pause, programOf, settleMs } from './context.js';
 import { cpuSecondsOf, peakMegabytesOf } from './proc.js';
 import { cleanEnvironment } from './program.js';
@@ -10,6 +11,12 @@ import { cleanEnvironment } from './program.js';
 const TCPDUMP_SETTLE_MS = 1_200;
 /** conntrack says nothing when it listens. */
 const SILENT_START_MS = 500;
+
+/** Packets that open or close a connection. */
+const OPEN_OR_CLOSE = 'tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0';
+
+/** cap copies a full snapshot of each packet, and calls JavaScript for each. */
+const CAP_TIMES = 4;
 
 /** What an observer made of the traffic. */
 export interface Observed {
@@ -24,6 +31,8 @@ export interface Observed {
 /** Something that watches the node while traffic passes. */
 export interface Observer {
   readonly name: string;
+  /** So many times as much CPU as whichpod it is to take, if there is a target. */
+  readonly times?: number;
   watch(traffic: () => Promise<unknown>): Promise<Observed>;
 }
 
@@ -120,9 +129,8 @@ async function tcpdumpInto(
   file: string,
   traffic: () => Promise<unknown>,
 ): Promise<Observed> {
-  const filter = 'tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0';
   // As the user that it runs as may not write into the scratch folder, it stays who it is.
-  const args = ['-Z', 'root', '-i', 'any', '-s', '128', '-w', file, filter];
+  const args = ['-Z', 'root', '-i', 'any', '-s', '128', '-w', file, OPEN_OR_CLOSE];
   const watched = new Watched([...node.lab.enter('node'), 'tcpdump', ...args]);
   await watched.said(/listening on/);
   const used = await watched.during(traffic, Math.max(settleMs(context), TCPDUMP_SETTLE_MS));
@@ -134,6 +142,28 @@ async function tcpdumpInto(
     ...used,
     wrong: () => dropped,
     remark: `${packets} packets, ${dropped} dropped by the kernel`,
+  };
+}
+
+/** cap alone: what it sees goes to JavaScript, where it is counted. */
+export function capAlone(context: Context, node: ChurnLab): Observer {
+  const job = ['cap-capture', JSON.stringify({ filter: OPEN_OR_CLOSE })];
+  return {
+    name: 'cap, packets counted',
+    times: CAP_TIMES,
+    watch: async (traffic) => {
+      const watched = new Watched([
+        ...node.lab.enter('node'),
+        process.execPath,
+        compiledChild(),
+        ...job,
+      ]);
+      await watched.said(/^listening/m);
+      const used = await watched.during(traffic, settleMs(context));
+      const packets = Number(/(\d+) packets/.exec(watched.stderr)?.[1] ?? 'NaN');
+      // How many it missed it cannot say.
+      return { ...used, wrong: () => 0, remark: `${packets} packets` };
+    },
   };
 }
 

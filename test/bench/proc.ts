@@ -46,6 +46,11 @@ export function peakMegabytesOf(pid: number | undefined): number {
   return kilobytes(pid, 'VmHWM') / 1024;
 }
 
+/** What a process has in memory now. 0 if it is gone. */
+export function residentMegabytesOf(pid: number | undefined): number {
+  return kilobytes(pid, 'VmRSS') / 1024;
+}
+
 function kilobytes(pid: number | undefined, field: string): number {
   try {
     const m = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(

@@ -14,10 +14,11 @@ const MAIN = join(ROOT, 'dist/main.js');
 export function buildProgram(): void {
   const isBuilt = '[ -e dist/main.js ] && [ -z "$(find src -type f -newer dist/main.js)" ]';
   // Types are checked elsewhere.
-  const compile = 'exec "$0" node_modules/typescript/bin/tsc -p tsconfig.build.json --noCheck';
+  const compile =
+    '"$0" node_modules/typescript/bin/tsc -p tsconfig.build.json --noCheck && npm run --silent bundle';
   const { status, stdout } = spawnSync(
     'flock',
-    [join(ROOT, 'src'), 'sh', '-c', `${isBuilt} || ${compile}`, process.execPath],
+    [join(ROOT, 'src'), 'sh', '-c', `${isBuilt} || { ${compile}; }`, process.execPath],
     { cwd: ROOT, encoding: 'utf8' },
   );
   if (status !== 0) throw new Error(`the program does not compile: ${stdout}`);

@@ -3,7 +3,6 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { labUnavailable } from '../../lab/available.js';
 import { closeLabsSync, createLab, type Lab } from '../../lab/lab.js';
 import type { TruthRow } from '../../lab/traffic-client.js';
@@ -11,6 +10,7 @@ import { TUTORIAL, TUTORIAL_CLIENT } from '../../lab/tutorial.js';
 import type { Attribution, OutputEvent } from '../../model/attribution.js';
 import type { DemoRequest } from '../commands.js';
 import { EXIT } from '../exit.js';
+import { ROOT } from '../installed.js';
 import type { Io } from '../io.js';
 import { parseEvent } from '../parse-event.js';
 import { Shown } from '../shown.js';
@@ -28,8 +28,8 @@ const CHILD_END_MS = 5_000;
 /** After the last answer `live` has its last word in less than this. */
 const LAST_WORDS_MS = 10_000;
 
-const RECORDING = fileURLToPath(new URL('../../../pcaps/tutorial', import.meta.url));
-const PROGRAM = fileURLToPath(new URL('../../main.js', import.meta.url));
+const RECORDING = join(ROOT, 'pcaps/tutorial');
+const PROGRAM = join(ROOT, 'dist/main.js');
 
 /** `whichpod demo`: a node of our own, real requests, and which Pod served each. */
 export async function run(request: DemoRequest, io: Io): Promise<number> {

@@ -1,5 +1,4 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { Observable, type Subscriber } from 'rxjs';
 import { FrameDecoder } from '../../decode/capture/frame.js';
 import { LINK_SLL } from '../../decode/capture/link.js';
@@ -7,6 +6,7 @@ import type { InputEvent, Loss } from '../../model/event.js';
 import { P_LATENESS, P_NSEC, P_RESOLUTION, P_SEC, PacketRows } from '../../model/packet.js';
 import { PermissionError, UsageError } from '../../model/problem.js';
 import type { Nanos } from '../../model/time.js';
+import { builtProgram } from '../built.js';
 import { wallClock } from '../wall-clock.js';
 import { FRAME_HEADER_BYTES, type FromChild, type ToChild } from './cap-messages.js';
 import { SNAPLEN } from './filter.js';
@@ -15,7 +15,7 @@ import { type CaptureOptions, MAX_SNAPLEN } from './ring.js';
 
 export interface CapOptions
   extends Pick<CaptureOptions, 'tunnels' | 'onOpen' | 'tap' | 'snaplen' | 'everything'> {
-  /** The child's script, where it does not lie beside this file in compiled form. */
+  /** The child's script, if not the compiled one. */
   readonly child?: string;
   /** The first wait before a restart. */
   readonly restartMs?: number;
@@ -108,7 +108,7 @@ class ChildKeeper {
 
   start(): void {
     this.timer = undefined;
-    const script = this.options.child ?? fileURLToPath(new URL('./cap-child.js', import.meta.url));
+    const script = this.options.child ?? builtProgram('sources/capture/cap-child.js');
     const child = fork(script, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

@@ -2,6 +2,8 @@ import { loadAddon } from '../../../src/native/binding.js';
 import { dnatEntry } from './conntrack-entry.js';
 
 interface FillJob {
+  /** The number of the first. */
+  readonly first?: number;
   readonly entries: number;
 }
 
@@ -11,7 +13,7 @@ const NETLINK_NETFILTER = 12;
 const BATCH = 128;
 
 /** Puts entries into the table of this network namespace; how many it was asked for. */
-export function job({ entries }: FillJob): number {
+export function job({ first: begin = 0, entries }: FillJob): number {
   const loading = loadAddon();
   if (!loading.ok) throw new Error(loading.reason);
   const socket = new loading.addon.NetlinkSocket(
@@ -20,7 +22,7 @@ export function job({ entries }: FillJob): number {
   );
   for (let first = 0; first < entries; first += BATCH) {
     const batch = Array.from({ length: Math.min(BATCH, entries - first) }, (_, i) =>
-      dnatEntry(first + i),
+      dnatEntry(begin + first + i),
     );
     socket.send(Buffer.concat(batch));
   }

@@ -1,10 +1,11 @@
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Context, Part } from '../context.js';
 import { figureOf, mapFigure } from '../figure.js';
 import { conntrackXml } from '../generate/conntrack-xml.js';
 import { writeTextFile } from '../generate/text-file.js';
 import { inTurn, runOf } from '../in-turn.js';
+import { conntrackLimit } from '../machine.js';
 import { createNamespace, whyNoNamespaces } from '../network-namespace.js';
 import { measureProgram } from '../program.js';
 import { judged, type Measured, type PartReport, type Row, type Run, ratioOf } from '../report.js';
@@ -16,8 +17,11 @@ const SAXES_TIMES = 5;
 
 const SIZES = [10_000, 100_000, 1_000_000] as const;
 const QUICK_SIZES = [500] as const;
-/** A tenth is left to the machine's own connections. */
-const SHARE_OF_LIMIT = 0.9;
+
+const EVENT_MICROSECONDS = 1;
+/** For V8, and then measured. */
+const EVENTS = [30_000, 180_000] as const;
+const QUICK_EVENTS = [100, 500] as const;
 
 const XML_ENTRIES = 100_000;
 const QUICK_XML_ENTRIES = 200;
@@ -37,6 +41,7 @@ async function run(context: Context): Promise<PartReport> {
   const unavailable = whyNoNamespaces();
   if (unavailable !== undefined) skipped.push(`listings: ${unavailable}`);
   else {
+    rows.push(await eventsRow(context));
     for (const entries of tableSizes(context, skipped)) {
       const listing = await listings(context, entries);
       rows.push(...listing.rows);
@@ -81,11 +86,38 @@ async function xmlRow(context: Context): Promise<Row> {
   return judged(row, { side: 'at least', value: SAXES_TIMES }, ratio);
 }
 
+/** What an event costs from the socket to a row, while they come as fast as the kernel makes entries. */
+async function eventsRow(context: Context): Promise<Row> {
+  const [before, entries] = context.quick ? QUICK_EVENTS : EVENTS;
+  const microseconds: number[] = [];
+  let lost = 0;
+  for (let round = 0; round < context.rounds; round++) {
+    const { enter, close } = createNamespace();
+    try {
+      const { result } = await runJob('conntrack-events', { before, entries }, enter);
+      microseconds.push(result.cpuMicroseconds);
+      lost += result.losses + Math.abs(entries - result.events);
+      context.say(`  ${result.events} events, ${result.cpuMicroseconds.toFixed(2)} µs each`);
+    } finally {
+      close();
+    }
+  }
+  if (lost > 0) throw new Error(`${lost} of ${entries} events were lost or are too many`);
+  return judged(
+    {
+      id: 'events',
+      target: `an event takes at most ${EVENT_MICROSECONDS} µs of CPU in-process, and none is lost`,
+      ours: { what: 'netlink to rows, NEW', unit: 'us', figure: figureOf(microseconds) },
+      remark: `${entries} entries made as fast as the kernel makes them`,
+    },
+    { side: 'at most', value: EVENT_MICROSECONDS },
+  );
+}
+
 /** Sizes that the machine's limit on entries admits; the limit itself where it is less. */
 function tableSizes(context: Context, skipped: string[]): readonly number[] {
   if (context.quick) return QUICK_SIZES;
-  const limit = Number(readFileSync('/proc/sys/net/netfilter/nf_conntrack_max', 'latin1'));
-  const most = Math.floor(limit * SHARE_OF_LIMIT);
+  const { limit, most } = conntrackLimit();
   const fit = SIZES.filter((size) => size <= most);
   if (fit.length === SIZES.length) return fit;
   skipped.push(

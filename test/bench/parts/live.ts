@@ -4,6 +4,7 @@ import type { Context, Part } from '../context.js';
 import { type Figure, figureOf } from '../figure.js';
 import { measureLatency, WARM_SECONDS } from '../latency.js';
 import {
+  capAlone,
   conntrackEvents,
   type Observed,
   type Observer,
@@ -79,6 +80,7 @@ async function cpuRows(
     whichpodLive(context, node),
     tcpdumpLive(context, node),
     conntrackEvents(context, node),
+    capAlone(context, node),
   ];
   const observed: Observed[][] = observers.map(() => []);
   const rates: number[] = [];
@@ -98,24 +100,32 @@ async function cpuRows(
       );
     }
   }
-  const [ours = [], tcpdump = [], conntrack = []] = observed;
+  const [ours = [], ...peers] = observed;
   const perMillion = (all: readonly Observed[]): Figure =>
     figureOf(all.map((it) => (it.cpuSeconds / connections) * 1e6));
   const reached = `${Math.round(figureOf(rates).median)} connections/s reached`;
   const told = (i: number, all: readonly Observed[]) =>
     ({ what: observers[i]?.name ?? '', unit: 's', figure: perMillion(all) }) as const;
   const mine = told(0, ours);
-  const rows = [tcpdump, conntrack].map((all, i): Row => {
+  const rows = peers.map((all, i): Row => {
     const peer = told(i + 1, all);
+    const ratio = ratioOf(mine, peer);
+    const { times } = observers[i + 1] ?? {};
+    const bound =
+      times === undefined
+        ? ({ side: 'at most', value: target ?? Number.NaN } as const)
+        : ({ side: 'at least', value: times } as const);
+    const words = times === undefined ? `at most ${target} s` : `at least ${times}x less`;
     const row: Row = {
       id: `cpu-${load.name}-${i}`,
-      target: `CPU per million connections, ${load.name}${target === undefined ? '' : `: at most ${target} s`}`,
+      target: `CPU per million connections, ${load.name}${target === undefined ? '' : `: ${words}`}`,
       ours: mine,
       peer,
-      ratio: ratioOf(mine, peer),
+      ratio,
       remark: `${reached}; peer: ${all.at(-1)?.remark ?? ''}`,
     };
-    return target === undefined ? row : judged(row, { side: 'at most', value: target });
+    if (target === undefined) return row;
+    return judged(row, bound, times === undefined ? undefined : ratio);
   });
   const lost = figureOf(ours.map((it) => it.wrong(connections)));
   rows.push(

@@ -1,0 +1,185 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { labUnavailable } from '../../../src/lab/available.js';
+import { type ChurnLab, createChurnLab } from '../churn-lab.js';
+import { type Context, type Part, pause, programOf } from '../context.js';
+import { figureOf } from '../figure.js';
+import { conntrackLimit } from '../machine.js';
+import { cpuSecondsOf, peakMegabytesOf, residentMegabytesOf } from '../proc.js';
+import { cleanEnvironment } from '../program.js';
+import { judged, type PartReport, type Row } from '../report.js';
+import { runJob } from '../run-job.js';
+
+const SERVICES = 1_000;
+const QUICK_SERVICES = 5;
+const PODS = 10_000;
+const QUICK_PODS = 20;
+const ENTRIES = 250_000;
+const QUICK_ENTRIES = 100;
+
+const FIRST_SECONDS = 1;
+const SHARE_PERCENT = 5;
+const MEGABYTES = 200;
+
+/** So that one passes soon, whenever whichpod is ready. */
+const PER_SECOND = 50;
+/** Before whichpod starts, so that its clients have started. */
+const AHEAD_MS = 500;
+const ASKED_SECONDS = 6;
+/** Rules are read again every 30 s. */
+const IDLE_MS = 40_000;
+const QUICK_IDLE_MS = 500;
+/** Until everything was listed. */
+const SETTLE_MS = 5_000;
+const QUICK_SETTLE_MS = 500;
+
+export const node: Part = {
+  name: 'node',
+  purpose:
+    'live on a large, quiet node: until the first attribution, CPU while nothing happens, memory',
+  needs: ['conntrack'],
+  run,
+};
+
+async function run(context: Context): Promise<PartReport> {
+  const [services, pods] = context.quick ? [QUICK_SERVICES, QUICK_PODS] : [SERVICES, PODS];
+  const report = {
+    part: 'node',
+    input: `${services + 1} Services in iptables (nft) and in an API server on the node, ${pods} Pods`,
+    runs: [],
+  };
+  const unavailable = labUnavailable({ ruleBackend: 'iptables-nft' });
+  if (unavailable !== undefined) return { ...report, rows: [], skipped: [unavailable] };
+  const lab = await createChurnLab(context.scratch, services);
+  try {
+    const kubeconfig = await lab.serveCluster(pods);
+    const args = ['live', '--kubeconfig', kubeconfig, '-o', 'ndjson'];
+    const first = await firstRow(context, lab, args);
+    const entries = context.quick ? QUICK_ENTRIES : Math.min(ENTRIES, conntrackLimit().most);
+    const rows = [first, ...(await quietRows(context, lab, args, entries))];
+    const skipped =
+      entries < ENTRIES && !context.quick
+        ? [`a table of ${ENTRIES} entries: this machine's limit admits ${entries}`]
+        : [];
+    return { ...report, rows, skipped };
+  } finally {
+    await lab.close();
+  }
+}
+
+function start(context: Context, lab: ChurnLab, args: readonly string[]): ChildProcess {
+  const [program = '', ...rest] = [
+    ...lab.lab.enter('node'),
+    process.execPath,
+    programOf(context),
+    ...args,
+  ];
+  return spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: cleanEnvironment() });
+}
+
+/** From the start of the program to the first line about a connection, while some come all the time. */
+async function firstRow(context: Context, lab: ChurnLab, args: readonly string[]): Promise<Row> {
+  const seconds: number[] = [];
+  for (let round = 0; round <= context.rounds; round++) {
+    const traffic = lab.churn(PER_SECOND * ASKED_SECONDS, PER_SECOND);
+    await pause(AHEAD_MS);
+    const began = performance.now();
+    const child = start(context, lab, args);
+    try {
+      child.stderr?.resume();
+      await saidOf(child, child.stdout, '"type":"attribution"');
+      const took = (performance.now() - began) / 1000;
+      // The first fills the page cache.
+      if (round > 0) seconds.push(took);
+      context.say(`  first attribution after ${took.toFixed(2)} s`);
+    } finally {
+      await interrupt(child);
+    }
+    await traffic;
+  }
+  return judged(
+    {
+      id: 'first',
+      target: `first attribution within ${FIRST_SECONDS} s`,
+      ours: {
+        what: 'from the start of live to its first line',
+        unit: 's',
+        figure: figureOf(seconds),
+      },
+    },
+    { side: 'at most', value: FIRST_SECONDS },
+  );
+}
+
+async function quietRows(
+  context: Context,
+  lab: ChurnLab,
+  args: readonly string[],
+  entries: number,
+): Promise<Row[]> {
+  context.say(`filling a table with ${entries} entries`);
+  await runJob('conntrack-fill', { entries }, lab.lab.enter('node'));
+  const child = start(context, lab, args);
+  const { pid = 0 } = child;
+  let share: number;
+  let resident: number;
+  let peak: number;
+  try {
+    child.stdout?.resume();
+    await saidOf(child, child.stderr, 'watching ');
+    child.stderr?.resume();
+    await pause(context.quick ? QUICK_SETTLE_MS : SETTLE_MS);
+    const idle = context.quick ? QUICK_IDLE_MS : IDLE_MS;
+    const before = cpuSecondsOf(pid);
+    await pause(idle);
+    share = (100 * (cpuSecondsOf(pid) - before)) / (idle / 1000);
+    resident = residentMegabytesOf(pid);
+    peak = peakMegabytesOf(pid);
+  } finally {
+    await interrupt(child);
+  }
+  return [
+    judged(
+      {
+        id: 'idle',
+        target: `at most ${SHARE_PERCENT} % of a core for rules`,
+        ours: {
+          what: 'all that live does while nothing happens',
+          unit: '%',
+          figure: figureOf([share]),
+        },
+        remark: context.quick ? '' : `over ${IDLE_MS / 1000} s, with one reading of the rules`,
+      },
+      { side: 'at most', value: SHARE_PERCENT },
+    ),
+    judged(
+      {
+        id: 'resident',
+        target: `at most ${MEGABYTES} MB resident after listing ${PODS} Pods, with ${ENTRIES} conntrack entries`,
+        ours: { what: 'live -o ndjson', unit: 'MB', figure: figureOf([resident]) },
+        remark: `${entries} entries; at its most ${Math.round(peak)} MB`,
+      },
+      { side: 'at most', value: MEGABYTES },
+    ),
+  ];
+}
+
+/** Resolves when a program has said this; rejects if it ends without. */
+function saidOf(child: ChildProcess, stream: ChildProcess['stdout'], what: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let said = '';
+    stream?.on('data', (piece: Buffer) => {
+      said += piece.toString();
+      if (said.includes(what)) resolve();
+    });
+    child.once('error', reject);
+    child.once('close', (code) => reject(new Error(`live ended with ${code}: ${said}`)));
+  });
+}
+
+async function interrupt(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'close');
+  child.kill('SIGINT');
+  await ended;
+}
