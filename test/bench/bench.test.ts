@@ -47,7 +47,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     'latency-2000-p50',
     'latency-2000-p99',
   ],
-  node: ['first', 'idle', 'resident'],
+  node: ['first', 'first-api', 'idle', 'resident'],
   record: ['bytes', 'cpu', 'loss'],
   annotate: ['rate', 'bytes'],
   conntrack: ['xml', 'events', 'listing-500'],
