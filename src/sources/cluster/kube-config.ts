@@ -45,8 +45,8 @@ export async function loadClusterAccess(options: KubeConfigOptions): Promise<Clu
 }
 
 async function load(options: KubeConfigOptions): Promise<KubeConfig> {
-  const { KubeConfig: Config } = await import('./client.js');
-  const config = new Config();
+  const { newKubeConfig } = await import('./client.js');
+  const config = newKubeConfig();
   const where = options.kubeconfig ?? 'kubeconfig';
   try {
     if (options.kubeconfig !== undefined) config.loadFromFile(options.kubeconfig);
