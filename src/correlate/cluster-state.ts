@@ -11,7 +11,7 @@ import type {
 import type { ServiceEntry } from '../model/services.js';
 import { type Nanos, parseRfc3339 } from '../model/time.js';
 import { AddressOwners, BEGINNING } from './address-owners.js';
-import { entriesOfService } from './cluster-services.js';
+import { entriesOfService, sameEntries } from './cluster-services.js';
 import { ObjectHistory } from './object-history.js';
 
 /** A Service, by name. */
@@ -321,10 +321,12 @@ export class ClusterState {
       case 'pod':
         this.setPod(key, item, at);
         return;
-      case 'service':
+      case 'service': {
+        const before = this.serviceHistory.current(key);
         this.serviceHistory.set(key, item, at);
-        this.serviceVersion++;
+        if (before === undefined || !sameEntries(before, item)) this.serviceVersion++;
         return;
+      }
       case 'endpointslice': {
         this.sliceHistory.set(key, item, at);
         const service = serviceKeyOf(item);

@@ -20,7 +20,7 @@ function isMapped(key: Uint32Array): boolean {
  * and, for entries of the node itself (`local`), the node's own addresses.
  */
 export class ServiceIndex {
-  private readonly byAddress = new TupleMap();
+  private readonly byAddress: TupleMap;
   private readonly byPort = new TupleMap(64);
   private readonly serviceAddresses = new TupleMap(64);
   private readonly local = new TupleMap(64);
@@ -30,7 +30,9 @@ export class ServiceIndex {
 
   constructor(sets: Iterable<EntrySet>, localAddresses: Iterable<string>) {
     const words = new Uint32Array(8);
-    for (const { family, entries } of sets)
+    const all = [...sets];
+    this.byAddress = new TupleMap(all.reduce((sum, { entries }) => sum + entries.length, 64));
+    for (const { family, entries } of all)
       for (const entry of entries) {
         const number = this.entries.length;
         this.entries.push(entry);

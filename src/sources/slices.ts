@@ -18,3 +18,13 @@ export async function inSlices<T>(steps: Steps<T>, signal: AbortSignal): Promise
     until = performance.now() + SLICE_MS;
   }
 }
+
+/** Gives each who asks a turn of the event loop of its own: pieces of work that become due together do not add up. */
+export class Turns {
+  private last: Promise<void> = Promise.resolve();
+
+  next(): Promise<void> {
+    this.last = this.last.then(() => new Promise((resolve) => setImmediate(resolve)));
+    return this.last;
+  }
+}

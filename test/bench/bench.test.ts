@@ -53,7 +53,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   conntrack: ['xml', 'events', 'listing-500'],
   rules: ['time', 'memory', 'block', 'block-again'],
   explain: ['explain-20'],
-  cluster: ['memory', 'block', 'time'],
+  cluster: ['memory', 'block', 'block-again', 'block-changes', 'time'],
   memory: ['bytes-counted', 'resident-counted', 'bytes-described', 'resident-described', 'waves'],
   startup: ['help'],
 };

@@ -606,6 +606,28 @@ describe('Services', () => {
     expect(state.services(at(12))).not.toBe(state.services(at(20)));
   });
 
+  test('are the same array after a change of something else, and another one after a change of them', () => {
+    const web = service('web');
+    const before = stateOf([undefined, list('service', web)]).services(undefined);
+    const changes: [ServiceRecord, boolean][] = [
+      [{ ...web, affinitySeconds: 60 }, true],
+      [{ ...web, externalTrafficPolicy: 'Local' }, true],
+      [{ ...web, externalIPs: ['192.0.2.1'] }, false],
+      [{ ...web, loadBalancerIPs: ['192.0.2.2'] }, false],
+      [{ ...web, clusterIPs: ['10.96.0.99'] }, false],
+      [{ ...web, ports: web.ports.map((port) => ({ ...port, nodePort: 30_123 })) }, false],
+      [{ ...web, ports: [] }, false],
+    ];
+    for (const [changed, same] of changes) {
+      const other = stateOf([undefined, list('service', web)]);
+      const first = other.services(undefined);
+      other.apply(set(changed), at(5));
+      expect(other.services(undefined) === first, JSON.stringify(changed)).toBe(same);
+      other.apply(set(web), at(6));
+      expect(other.services(undefined)).toEqual(before);
+    }
+  });
+
   test('that are listed again as they were leave the version alone', () => {
     const known = service('a', { resourceVersion: '4' });
     const state = stateOf([undefined, list('service', known)]);

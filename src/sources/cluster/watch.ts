@@ -1,6 +1,7 @@
 import { Observable } from 'rxjs';
 import { CLUSTER_KINDS, type ClusterKind } from '../../model/cluster.js';
 import type { InputEvent } from '../../model/event.js';
+import { Turns } from '../slices.js';
 import { type KubeConfigOptions, loadClusterAccess } from './kube-config.js';
 import { reflect } from './reflector.js';
 import { serverVersion } from './server-version.js';
@@ -22,6 +23,7 @@ export function watchCluster(options: WatchClusterOptions = {}): Observable<Inpu
     const ended = new AbortController();
     const timing = options.timing ?? systemTiming;
     const emit = oncePerTrouble((event) => subscriber.next(event));
+    const turns = new Turns();
     const missing = new Set<ClusterKind>(CLUSTER_KINDS);
     const run = async (): Promise<void> => {
       const access = await loadClusterAccess(options);
@@ -37,6 +39,7 @@ export function watchCluster(options: WatchClusterOptions = {}): Observable<Inpu
           timing,
           signal: ended.signal,
           emit,
+          turns,
           listed: () => {
             missing.delete(kind);
             if (missing.size > 0) return;

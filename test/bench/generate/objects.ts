@@ -16,7 +16,11 @@ import {
 
 /** An object as the API server gives it in a list, with what `kubectl get -o json` shows of a running one. */
 export interface ApiObject {
-  readonly metadata: { readonly namespace: string; readonly name: string };
+  readonly metadata: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly resourceVersion?: string;
+  };
 }
 
 /** Pods of all endpoints, then those that ask. */
