@@ -8,7 +8,7 @@
         [
           "OS=='linux'",
           {
-            "sources": ["face.cc", "mailbox.cc", "netlink.cc", "ring.cc"],
+            "sources": ["face.cc", "legacy-tables.cc", "mailbox.cc", "netlink.cc", "ring.cc"],
             "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
             "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "_GNU_SOURCE"],
             "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden", "-fstack-protector-strong"],

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "channel.h"
+#include "legacy-tables.h"
 #include "netlink.h"
 #include "ring.h"
 
@@ -262,9 +263,57 @@ Napi::Value Widen(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), keeps);
 }
 
+// On a thread of the pool: while rules are written or listed, the kernel makes who asks wait.
+class LegacyTables : public Napi::AsyncWorker {
+ public:
+  LegacyTables(Napi::Env env, int family)
+      : Napi::AsyncWorker(env), answer_(Napi::Promise::Deferred::New(env)), family_(family) {}
+
+  Napi::Promise Promise() const { return answer_.Promise(); }
+
+ protected:
+  void Execute() override { asked_ = SizesOfLegacyTables(family_, &sizes_, &error_); }
+
+  void OnOK() override {
+    const Napi::HandleScope scope(Env());
+    if (!asked_) {
+      answer_.Reject(MakeError(Env(), error_).Value());
+      return;
+    }
+    Napi::Array tables = Napi::Array::New(Env(), sizes_.size());
+    for (uint32_t i = 0; i < sizes_.size(); i++) {
+      Napi::Object table = Napi::Object::New(Env());
+      table.Set("name", sizes_[i].name);
+      table.Set("entries", sizes_[i].entries);
+      table.Set("bytes", sizes_[i].bytes);
+      tables.Set(i, table);
+    }
+    answer_.Resolve(tables);
+  }
+
+ private:
+  const Napi::Promise::Deferred answer_;
+  const int family_;
+  std::vector<TableSize> sizes_;
+  OsError error_{};
+  bool asked_ = false;
+};
+
+Napi::Value AskLegacyTables(const Napi::CallbackInfo& info) {
+  if (!info[0].IsNumber()) {
+    Wrong(info.Env(), "expected an address family");
+    return {};
+  }
+  auto* const worker = new LegacyTables(info.Env(), info[0].As<Napi::Number>().Int32Value());
+  const Napi::Promise promise = worker->Promise();
+  worker->Queue();  // it deletes itself
+  return promise;
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("PacketRing", RingFace::Define(env));
   exports.Set("NetlinkSocket", NetlinkFace::Define(env));
+  exports.Set("legacyTables", Napi::Function::New<AskLegacyTables>(env, "legacyTables"));
   exports.Set("widen", Napi::Function::New<Widen>(env, "widen"));
   return exports;
 }

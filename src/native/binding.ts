@@ -10,10 +10,22 @@ interface Addon {
   readonly PacketRing: new (options: RingOptions, callback: BatchCallback) => PacketRing;
   readonly NetlinkSocket: new (options: NetlinkOptions, callback: BatchCallback) => NetlinkSocket;
   /**
+   * The sizes of the tables of legacy iptables that there are in the process's network namespace. Rejects with a
+   * NativeError (EPERM without CAP_NET_ADMIN, EACCES where only root may see which there are).
+   */
+  readonly legacyTables: (family: 4 | 6) => Promise<readonly LegacyTable[]>;
+  /**
    * Has the kernel keep so many bytes for the reader of a pipe or socket, or as many as it allows; what it
    * keeps then, 0 if `fd` is neither.
    */
   readonly widen: (fd: number, bytes: number) => number;
+}
+
+/** As the kernel counts them: rules with their chains' heads and ends, and what these take. */
+export interface LegacyTable {
+  readonly name: string;
+  readonly entries: number;
+  readonly bytes: number;
 }
 
 /** What a failed system call throws: `code` is errno's name, `syscall` the call. */
@@ -30,7 +42,7 @@ export interface NativeError extends Error {
  *
  * What the open objects of one environment have is handed over in the order in which it came, a chunk of
  * some 64 KiB at a time, and the event loop turns after every few. While JavaScript does not come round,
- * up to 32 MiB are kept for each object; then reading pauses, and the kernel counts what it drops. What
+ * up to 96 MiB are kept for each object; then reading pauses, and the kernel counts what it drops. What
  * the callback throws becomes an uncaught exception.
  */
 type BatchCallback = (buffer: ArrayBuffer, count: number, failure: NativeError | undefined) => void;

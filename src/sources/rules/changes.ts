@@ -27,10 +27,12 @@ export interface ChangeSources {
   /** Changes of Services and their endpoints. */
   readonly cluster?: Observable<unknown>;
   readonly nft?: Observable<NftChange>;
+  /** Changes of legacy iptables, as far as their size tells of them. */
+  readonly legacy?: Observable<unknown>;
 }
 
-/** `nft`: tables of nf_tables have changed. `cluster`: kube-proxy may have written rules since. */
-export type Change = 'nft' | 'cluster';
+/** `nft`: tables of nf_tables have changed. `legacy`: so have legacy ones. `cluster`: kube-proxy may have written rules since. */
+export type Change = 'nft' | 'legacy' | 'cluster';
 
 /** Says when it is worth looking whether rules changed. */
 export class Changes {
@@ -39,7 +41,7 @@ export class Changes {
   private listening = false;
 
   constructor(sources: ChangeSources = {}, scheduler: SchedulerLike = asyncScheduler) {
-    const { cluster = NEVER, nft = NEVER } = sources;
+    const { cluster = NEVER, nft = NEVER, legacy = NEVER } = sources;
     this.events = merge(
       nft.pipe(
         tap(() => {
@@ -51,6 +53,7 @@ export class Changes {
           this.listening = false;
         }),
       ),
+      legacy.pipe(map((): Change => 'legacy')),
       cluster.pipe(
         throttleTime(CLUSTER_BURST_MS, scheduler, { leading: true, trailing: true }),
         switchMap(() => merge(...AFTER_CLUSTER_MS.map((ms) => timer(ms, scheduler)))),

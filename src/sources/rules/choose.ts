@@ -3,6 +3,7 @@ import type { InputEvent } from '../../model/event.js';
 import { Budget } from './budget.js';
 import { watchIptables } from './iptables.js';
 import { watchIpvs } from './ipvs.js';
+import { watchLegacyChanges } from './legacy-changes.js';
 import { watchNftChanges } from './nft-changes.js';
 import { watchNftables } from './nftables.js';
 
@@ -33,7 +34,7 @@ export function chooseRules(
   const nft = watchNftChanges().pipe(shareReplay({ bufferSize: 1, refCount: true }));
   const options = {
     ...others,
-    changes: { cluster: clusterChanges, nft },
+    changes: { cluster: clusterChanges, nft, legacy: watchLegacyChanges() },
     budget: new Budget(),
   };
   switch (choice) {

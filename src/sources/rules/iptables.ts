@@ -61,7 +61,7 @@ type Part = 'all' | 'nft' | 'legacy';
  * read on subscription, after changes and on a slow timer, one program at a time, with so much
  * rest between that it costs less than 5 % of a core, and never more than a few ms of the event loop's
  * time at once. The kernel tells of changes of nf_tables, but not of the legacy tables: where there are
- * some, they are looked at after changes in the cluster. What hinders it is a `notice`, said once
+ * some, they are looked at when their size has changed, and after changes in the cluster. What hinders it is a `notice`, said once
  * (`rules-tool-missing`, `rules-permission`, `rules-failed`, `rules-warning`), and a `loss` for rules
  * that could be read before. It never ends by itself; on unsubscription the program that runs is killed.
  */
@@ -73,7 +73,7 @@ export function watchIptables(options: IptablesOptions = {}): Observable<InputEv
     return paced((asked: ReadonlySet<Part>) => watch.read(asked), {
       trigger: changes.events.pipe(
         mergeMap((change) => {
-          if (change === 'nft') return of<Part>('nft');
+          if (change !== 'cluster') return of<Part>(change);
           return changes.hearsNft ? legacy() : of<Part>('all');
         }),
       ),

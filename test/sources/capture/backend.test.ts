@@ -12,6 +12,7 @@ const there = linux({
     PacketRing: Object as never,
     NetlinkSocket: Object as never,
     widen: () => 0,
+    legacyTables: async () => [],
   },
 });
 const absent = linux({ ok: false, reason: 'not built' });

@@ -75,7 +75,12 @@ class FakeRing {
     }
     this.load = () => ({
       ok: true,
-      addon: { PacketRing, NetlinkSocket: NetlinkSocket as never, widen: () => 0 },
+      addon: {
+        PacketRing,
+        NetlinkSocket: NetlinkSocket as never,
+        widen: () => 0,
+        legacyTables: async () => [],
+      },
     });
   }
 

@@ -124,7 +124,12 @@ class FakeSocket {
     }
     this.load = () => ({
       ok: true,
-      addon: { PacketRing: PacketRing as never, NetlinkSocket, widen: () => 0 },
+      addon: {
+        PacketRing: PacketRing as never,
+        NetlinkSocket,
+        widen: () => 0,
+        legacyTables: async () => [],
+      },
     });
   }
 

@@ -35,6 +35,15 @@ test.each([
   );
 });
 
+test('a change of legacy tables is told at once', () => {
+  new TestScheduler((actual, wanted) => expect(actual).toEqual(wanted)).run(
+    ({ hot, expectObservable }) => {
+      const changes = new Changes({ legacy: hot('-x--x|') });
+      expectObservable(changes.events, '10s !').toBe('-y--y', { y: 'legacy' });
+    },
+  );
+});
+
 test('it is known whether changes of nf_tables are heard', () => {
   const heard: boolean[] = [];
   new TestScheduler((actual, wanted) => expect(actual).toEqual(wanted)).run(({ hot, flush }) => {

@@ -1,9 +1,9 @@
 // Runs a live source as it was built (dist/) in this process's network namespace and prints its events,
-// one JSON object a line, until stdin ends: `node source.mjs ring|cap|conntrack [OPTIONS]`.
+// one JSON object a line, until stdin ends: `node source.mjs ring|cap|conntrack|legacy [OPTIONS]`.
 // Lines on stdin: `block FILE` reads FILE (a pipe) to its end without coming round meanwhile, `relist`.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { Subject } from 'rxjs';
+import { map, Subject } from 'rxjs';
 import { formatAddress } from '../../../dist/model/address.js';
 import * as C from '../../../dist/model/conntrack.js';
 import { Interfaces } from '../../../dist/model/interfaces.js';
@@ -33,6 +33,10 @@ const sources = {
       relist,
       ...options,
     }),
+  legacy: async () =>
+    (await import('../../../dist/sources/rules/legacy-changes.js'))
+      .watchLegacyChanges()
+      .pipe(map(() => ({ type: 'changed' }))),
 };
 
 function eachRow({ rows, from = 0, to = rows.length }, show) {
@@ -88,4 +92,4 @@ createInterface({ input: process.stdin })
     print({ type: 'done', line });
   })
   .on('close', () => subscription.unsubscribe());
-if (kind === 'conntrack') print({ type: 'open' });
+if (kind === 'conntrack' || kind === 'legacy') print({ type: 'open' });
