@@ -1,12 +1,12 @@
-// Does not come round while 1,600 datagrams of 30,000 bytes pass over lo (48 MB: more than the ring's
-// 1 MiB and the 32 MiB kept for JavaScript), then reads on: every packet must be either seen or counted.
+// Does not come round while 4,000 datagrams of 30,000 bytes pass over lo (120 MB: more than the ring's
+// 1 MiB and the 96 MiB kept for JavaScript), then reads on: every packet must be either seen or counted.
 import { execFileSync } from 'node:child_process';
 import { print, ring } from './addon.mjs';
 
 const SENDER = `
   const socket = require('node:dgram').createSocket('udp4');
   const data = Buffer.alloc(30_000);
-  let left = 1_600;
+  let left = 4_000;
   const next = () => (left-- > 0 ? socket.send(data, 9, '127.0.0.1', next) : socket.close());
   next();`;
 let seen = 0;
