@@ -4,6 +4,7 @@ import type { InputEvent } from '../../model/event.js';
 import type { Interfaces } from '../../model/interfaces.js';
 import { UsageError } from '../../model/problem.js';
 import type { Nanos } from '../../model/time.js';
+import { widen } from '../../native/widen.js';
 import { FileSeries } from '../../sinks/pcapng/file-series.js';
 import { StreamTarget } from '../../sinks/pcapng/stream-target.js';
 import type { TappedFrame } from '../../sources/capture/frame-tap.js';
@@ -49,6 +50,7 @@ export class LiveRecording {
           '-w -: live writes its events to standard output; record -w - writes the recording alone',
         );
       }
+      widen(into);
       target = new StreamTarget(into);
       this.closed = [target.closed];
     } else {

@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream';
 import type { OutputEvent } from '../../model/attribution.js';
 import type { InputEvent } from '../../model/event.js';
 import { UsageError } from '../../model/problem.js';
+import { widen } from '../../native/widen.js';
 import { PacketComments } from '../../pipeline/packet-comments.js';
 import { escapeText } from '../../sinks/escape.js';
 import { CaptureSurvey } from '../../sinks/pcapng/capture-survey.js';
@@ -239,6 +240,7 @@ class Standard implements Target {
   private readonly stream: Writable;
 
   constructor(stream: Writable) {
+    widen(stream);
     this.stream = stream;
     const gone = (): void => {
       this.closed = true;
