@@ -250,11 +250,12 @@ Napi::Value Widen(const Napi::CallbackInfo& info) {
     for (int bytes = most; bytes > keeps; bytes /= 2) {
       if (fcntl(fd, F_SETPIPE_SZ, bytes) > 0) break;
     }
-    keeps = fcntl(fd, F_GETPIPE_SZ);
-    return Napi::Number::New(info.Env(), keeps);
+    return Napi::Number::New(info.Env(), fcntl(fd, F_GETPIPE_SZ));
   }
   socklen_t size = sizeof keeps;
-  if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &keeps, &size) != 0) return Napi::Number::New(info.Env(), 0);
+  if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &keeps, &size) != 0) {
+    return Napi::Number::New(info.Env(), 0);
+  }
   // Beyond net.core.wmem_max with CAP_NET_ADMIN only; the kernel doubles what it is told.
   const int asked = most / 2;
   if (keeps < most && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &asked, sizeof asked) == 0) {

@@ -23,7 +23,7 @@ const RESOURCES: Readonly<Record<ClusterKind, { readonly path: string; readonly 
 
 /** Objects a page. client-go's pager asks for 500, but 500 Pods are 2 MB: 25 ms in which no packet is looked at. */
 const PAGE_LIMIT = 200;
-/** Largest page that is read: some servers give more objects than were asked for; these are 500 of a quarter of etcd's limit each. */
+/** Largest page that is read: 500 objects of a quarter of etcd's limit each, since a server may give more than were asked for. */
 const MAX_PAGE_BYTES = 192 * 1024 * 1024;
 /** A continue token lives about 5 minutes; if listing takes longer this often in a row, it is a failure. */
 const MAX_LIST_RESTARTS = 3;

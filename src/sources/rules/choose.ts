@@ -34,14 +34,18 @@ export function chooseRules(
   const nft = watchNftChanges().pipe(shareReplay({ bufferSize: 1, refCount: true }));
   const options = {
     ...others,
-    changes: { cluster: clusterChanges, nft, legacy: watchLegacyChanges() },
+    changes: { cluster: clusterChanges, nft },
     budget: new Budget(),
+  };
+  const iptables = {
+    ...options,
+    changes: { ...options.changes, legacy: watchLegacyChanges() },
   };
   switch (choice) {
     case 'none':
       return { name: 'none', events: NEVER };
     case 'iptables':
-      return { name: 'iptables', events: watchIptables({ ...options, onRead }) };
+      return { name: 'iptables', events: watchIptables({ ...iptables, onRead }) };
     case 'nftables':
       return { name: 'nftables', events: watchNftables({ ...options, onRead }) };
     case 'auto': {
@@ -54,7 +58,7 @@ export function chooseRules(
         name: 'iptables and nftables',
         events: merge(
           watchIpvs(),
-          watchIptables({ ...options, onRead: read('iptables') }),
+          watchIptables({ ...iptables, onRead: read('iptables') }),
           watchNftables({ ...options, onRead: read('nftables') }),
         ),
       };

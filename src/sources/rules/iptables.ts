@@ -60,10 +60,11 @@ type Part = 'all' | 'nft' | 'legacy';
  * whenever its rules (not its counters) have changed; an empty rule set when they are gone. They are
  * read on subscription, after changes and on a slow timer, one program at a time, with so much
  * rest between that it costs less than 5 % of a core, and never more than a few ms of the event loop's
- * time at once. The kernel tells of changes of nf_tables, but not of the legacy tables: where there are
- * some, they are looked at when their size has changed, and after changes in the cluster. What hinders it is a `notice`, said once
- * (`rules-tool-missing`, `rules-permission`, `rules-failed`, `rules-warning`), and a `loss` for rules
- * that could be read before. It never ends by itself; on unsubscription the program that runs is killed.
+ * time at once. The kernel tells of changes of nf_tables, but not of the legacy tables: they are looked at
+ * when their size has changed and, where there are some, after changes in the cluster. What hinders it is a
+ * `notice`, said once (`rules-tool-missing`, `rules-permission`, `rules-failed`, `rules-warning`), and a
+ * `loss` for rules that could be read before. It never ends by itself; on unsubscription the program that
+ * runs is killed.
  */
 export function watchIptables(options: IptablesOptions = {}): Observable<InputEvent> {
   return new Observable<InputEvent>((subscriber) => {

@@ -61,9 +61,7 @@ export function watchNftables(options: NftablesOptions = {}): Observable<InputEv
     const changes = new Changes(options.changes, options.scheduler);
     return paced(() => watch.read(), {
       // Who hears of nf_tables' changes need not guess from the cluster's when the rules follow.
-      trigger: changes.events.pipe(
-        filter((change) => change === 'nft' || (change === 'cluster' && !changes.hearsNft)),
-      ),
+      trigger: changes.events.pipe(filter((change) => change === 'nft' || !changes.hearsNft)),
       idleMs: () => options.intervalMs ?? (changes.hearsNft ? HEARD_INTERVAL_MS : INTERVAL_MS),
       idle: () => 'nft',
       ...(options.budget && { budget: options.budget }),
