@@ -1,23 +1,14 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { labUnavailable } from '../../src/lab/available.js';
-import { createNodeLab, type NodeLab } from './node-lab.js';
-import { buildProgram, endAll, type Said, Whichpod } from './program.js';
+import { describe, expect, it } from 'vitest';
+import { inNodeLab, type NodeLab } from './node-lab.js';
+import { type Said, Whichpod } from './program.js';
 
 const SHAPE = { layout: 'routed', ruleBackend: 'iptables-nft', chainNames: 'current' } as const;
 
 let node: NodeLab;
 
-beforeEach((context) => {
-  const unavailable = labUnavailable(SHAPE);
-  if (unavailable !== undefined) context.skip(unavailable);
+inNodeLab(SHAPE, (made) => {
+  node = made;
 });
-beforeAll(async () => {
-  if (labUnavailable(SHAPE) !== undefined) return;
-  buildProgram();
-  node = await createNodeLab(SHAPE);
-});
-afterEach(endAll);
-afterAll(() => node?.close());
 
 function live(args: readonly string[], ...asWhom: string[]): Whichpod {
   return new Whichpod(

@@ -2,11 +2,10 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { labUnavailable } from '../../src/lab/available.js';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { TruthRow } from '../../src/lab/traffic-client.js';
-import { createNodeLab, type NodeLab } from './node-lab.js';
-import { buildProgram, endAll, Whichpod } from './program.js';
+import { inNodeLab, type NodeLab } from './node-lab.js';
+import { Whichpod } from './program.js';
 
 const SHAPE = { layout: 'routed', ruleBackend: 'iptables-nft', chainNames: 'current' } as const;
 
@@ -14,21 +13,13 @@ let node: NodeLab;
 let folder: string | undefined;
 let files = 0;
 
+inNodeLab(SHAPE, (made) => {
+  node = made;
+});
 beforeAll(async () => {
-  if (labUnavailable(SHAPE) !== undefined) return;
-  buildProgram();
   folder = await mkdtemp(join(tmpdir(), 'whichpod-explain-test-'));
-  node = await createNodeLab(SHAPE);
 });
-
-beforeEach((context) => {
-  const unavailable = labUnavailable(SHAPE);
-  if (unavailable !== undefined) context.skip(unavailable);
-});
-
-afterEach(endAll);
 afterAll(async () => {
-  await node?.close();
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 

@@ -1,7 +1,6 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { labUnavailable } from '../../src/lab/available.js';
-import { createNodeLab, type NodeLab } from './node-lab.js';
-import { buildProgram, endAll, Whichpod } from './program.js';
+import { describe, expect, it } from 'vitest';
+import { inNodeLab, type NodeLab } from './node-lab.js';
+import { Whichpod } from './program.js';
 
 const SHAPE = {
   layout: 'routed',
@@ -13,17 +12,9 @@ const SOON_MS = 15_000;
 
 let node: NodeLab;
 
-beforeEach((context) => {
-  const unavailable = labUnavailable(SHAPE);
-  if (unavailable !== undefined) context.skip(unavailable);
+inNodeLab(SHAPE, (made) => {
+  node = made;
 });
-beforeAll(async () => {
-  if (labUnavailable(SHAPE) !== undefined) return;
-  buildProgram();
-  node = await createNodeLab(SHAPE);
-});
-afterEach(endAll);
-afterAll(() => node?.close());
 
 describe('live on a node with legacy iptables, of which the kernel tells nothing', () => {
   it('reads the rules again soon after they have changed, without a word from the cluster', async () => {

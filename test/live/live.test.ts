@@ -1,9 +1,8 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { labUnavailable } from '../../src/lab/available.js';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { LabOptions } from '../../src/lab/spec.js';
 import type { TruthRow } from '../../src/lab/traffic-client.js';
 import { score } from '../support/score.js';
-import { createNodeLab, type NodeLab, nodeState } from './node-lab.js';
+import { inNodeLab, type NodeLab, nodeState } from './node-lab.js';
 import { buildProgram, endAll, type Said, Whichpod } from './program.js';
 
 /** Whether a line is the last word on a connection, or the first. */
@@ -17,20 +16,10 @@ beforeAll(() => {
 
 afterEach(endAll);
 
-function skipWithout(ruleBackend: LabOptions['ruleBackend']): void {
-  beforeEach((context) => {
-    const unavailable = labUnavailable({ ruleBackend });
-    if (unavailable !== undefined) context.skip(unavailable);
+const inLab = (shape: Pick<LabOptions, 'layout' | 'ruleBackend' | 'chainNames'>): void =>
+  inNodeLab(shape, (made) => {
+    node = made;
   });
-}
-
-function inLab(shape: Pick<LabOptions, 'layout' | 'ruleBackend' | 'chainNames'>): void {
-  skipWithout(shape.ruleBackend);
-  beforeAll(async () => {
-    if (labUnavailable(shape) === undefined) node = await createNodeLab(shape);
-  });
-  afterAll(() => node?.close());
-}
 
 function live(...args: string[]): Whichpod {
   return new Whichpod(

@@ -1,8 +1,13 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+import { labUnavailable } from '../../src/lab/available.js';
 import { createLab, type Lab } from '../../src/lab/lab.js';
 import type { LabOptions, LabPod } from '../../src/lab/spec.js';
+import { buildProgram, endAll } from './program.js';
+
+type Shape = Pick<LabOptions, 'layout' | 'ruleBackend' | 'chainNames'>;
 
 const SERVERS: readonly LabPod[] = [1, 2, 3, 4].map((i) => ({
   namespace: 'shop',
@@ -74,9 +79,7 @@ export interface NodeLab {
 }
 
 /** A lab with Services of all kinds that these tests ask for. `bridge` needs br_netfilter, else it is routed. */
-export async function createNodeLab(
-  shape: Pick<LabOptions, 'layout' | 'ruleBackend' | 'chainNames'>,
-): Promise<NodeLab> {
+async function createNodeLab(shape: Shape): Promise<NodeLab> {
   const lab = await createLab({ ...OPTIONS, ...shape });
   const objects = await mkdtemp(join(tmpdir(), 'whichpod-live-test-'));
   // For whoever live is to be run as.
@@ -103,6 +106,26 @@ export async function createNodeLab(
     throw error;
   }
   return { lab, objects, close };
+}
+
+/**
+ * Has the tests of this file or `describe` run beside a node of this shape, given to `made` before the first; they are
+ * skipped where none can be built. What they started is ended after each.
+ */
+export function inNodeLab(shape: Shape, made: (node: NodeLab) => void): void {
+  let node: NodeLab | undefined;
+  beforeEach((context) => {
+    const unavailable = labUnavailable(shape);
+    if (unavailable !== undefined) context.skip(unavailable);
+  });
+  beforeAll(async () => {
+    if (labUnavailable(shape) !== undefined) return;
+    buildProgram();
+    node = await createNodeLab(shape);
+    made(node);
+  });
+  afterEach(endAll);
+  afterAll(() => node?.close());
 }
 
 /** Everything that a bystander must leave as it is, in text: rules of all kinds, sysctls, promiscuity. */
