@@ -98,9 +98,22 @@ describe('npm run bench -- --quick', () => {
   });
 });
 
+/** Command lines of all processes that have this in it. */
+const processesWith = (text: string): string[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+      } catch {
+        return ''; // it has ended
+      }
+    })
+    .filter((line) => line.includes(text));
+
 describe('npm run bench interrupted', () => {
   it(
-    'takes away what it generated and compiled',
+    'takes away what it generated, compiled and started',
     async () => {
       const scratch = join(folder, 'interrupted');
       const compiled = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url));
@@ -120,10 +133,13 @@ describe('npm run bench interrupted', () => {
       }
       expect(ours(scratch)).toHaveLength(1);
       expect(ours(compiled).length).toBeGreaterThan(before.length);
+      // The job that runs has its input there.
+      await expect.poll(() => processesWith(scratch).length).toBeGreaterThan(0);
       child.kill('SIGINT');
       expect(await ended).toEqual([130, null]);
       expect(ours(scratch)).toEqual([]);
       expect(ours(compiled)).toEqual(before);
+      await expect.poll(() => processesWith(scratch)).toEqual([]);
     },
     LIMIT_MS,
   );

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { ours } from './children.js';
 import type { ChurnLab } from './churn-lab.js';
 import { type Context, pause, programOf, settleMs } from './context.js';
 import { cleanEnvironment } from './program.js';
@@ -35,10 +36,9 @@ export async function measureLatency(
     programOf(context),
     ...args,
   ];
-  const child = spawn(program, rest, {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: cleanEnvironment(),
-  });
+  const child = ours(
+    spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: cleanEnvironment() }),
+  );
   const pieces: { readonly at: number; readonly bytes: Buffer }[] = [];
   child.stdout.on('data', (bytes: Buffer) => pieces.push({ at: performance.now(), bytes }));
   let said = '';

@@ -1,11 +1,10 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChurnLab } from './churn-lab.js';
 import { compiledChild } from './compile.js';
 import { type Context, pause, programOf, settleMs } from './context.js';
-import { cpuSecondsOf, peakMegabytesOf } from './proc.js';
-import { cleanEnvironment } from './program.js';
+import { Watched } from './watched.js';
 
 /** tcpdump's ring hands its last packets over after a second (libpcap's default timeout). */
 const TCPDUMP_SETTLE_MS = 1_200;
@@ -49,7 +48,7 @@ export function whichpodLive(context: Context, node: ChurnLab): Observer {
         output,
       );
       closeSync(output);
-      await watched.said(/^watching /m);
+      await watched.says(/^watching /m);
       const used = await watched.during(traffic, settleMs(context));
       return { ...used, ...accountOf(readFileSync(file, 'utf8')) };
     },
@@ -90,7 +89,7 @@ export function whichpodRecord(context: Context, node: ChurnLab) {
         programOf(context),
         ...args,
       ]);
-      await watched.said(/^watching /m);
+      await watched.says(/^watching /m);
       const used = await watched.during(traffic, settleMs(context));
       const replayed = execFileSync(
         process.execPath,
@@ -132,9 +131,9 @@ async function tcpdumpInto(
   // As the user that it runs as may not write into the scratch folder, it stays who it is.
   const args = ['-Z', 'root', '-i', 'any', '-s', '128', '-w', file, OPEN_OR_CLOSE];
   const watched = new Watched([...node.lab.enter('node'), 'tcpdump', ...args]);
-  await watched.said(/listening on/);
+  await watched.says(/listening on/);
   const used = await watched.during(traffic, Math.max(settleMs(context), TCPDUMP_SETTLE_MS));
-  const count = (what: RegExp): number => Number(what.exec(watched.stderr)?.[1] ?? 'NaN');
+  const count = (what: RegExp): number => Number(what.exec(watched.said.stderr)?.[1] ?? 'NaN');
   const packets = count(/(\d+) packets? captured/);
   const dropped = count(/(\d+) packets? dropped by kernel/);
   // Which connections the packets were of, it does not know.
@@ -158,9 +157,9 @@ export function capAlone(context: Context, node: ChurnLab): Observer {
         compiledChild(),
         ...job,
       ]);
-      await watched.said(/^listening/m);
+      await watched.says(/^listening/m);
       const used = await watched.during(traffic, settleMs(context));
-      const packets = Number(/(\d+) packets/.exec(watched.stderr)?.[1] ?? 'NaN');
+      const packets = Number(/(\d+) packets/.exec(watched.said.stderr)?.[1] ?? 'NaN');
       // How many it missed it cannot say.
       return { ...used, wrong: () => 0, remark: `${packets} packets` };
     },
@@ -175,7 +174,9 @@ export function conntrackEvents(context: Context, node: ChurnLab): Observer {
       const watched = new Watched([...node.lab.enter('node'), 'conntrack', ...args]);
       await pause(SILENT_START_MS);
       const used = await watched.during(traffic, settleMs(context));
-      const seen = Number(/(\d+) flow events have been shown/.exec(watched.stderr)?.[1] ?? 'NaN');
+      const seen = Number(
+        /(\d+) flow events have been shown/.exec(watched.said.stderr)?.[1] ?? 'NaN',
+      );
       return {
         ...used,
         wrong: (all) => Math.abs(all - seen),
@@ -183,62 +184,4 @@ export function conntrackEvents(context: Context, node: ChurnLab): Observer {
       };
     },
   };
-}
-
-/** A running program with what it says on stderr. */
-class Watched {
-  stderr = '';
-  private readonly child: ChildProcess;
-  private readonly ended: Promise<void>;
-  private over = false;
-
-  constructor(argv: readonly string[], stdout: number | 'ignore' = 'ignore') {
-    const [program = '', ...args] = argv;
-    this.child = spawn(program, args, {
-      stdio: ['ignore', stdout, 'pipe'],
-      env: cleanEnvironment(),
-    });
-    this.child.stderr?.on('data', (piece: Buffer) => {
-      this.stderr += piece.toString();
-    });
-    this.ended = new Promise((resolve, reject) => {
-      this.child.once('error', reject).once('close', () => {
-        this.over = true;
-        resolve();
-      });
-    });
-  }
-
-  /** Resolves when it has said this; rejects if it ends without. */
-  async said(what: RegExp): Promise<void> {
-    while (!what.test(this.stderr)) {
-      this.check();
-      const more = new Promise((resolve) => this.child.stderr?.once('data', resolve));
-      await Promise.race([more, this.ended]);
-    }
-  }
-
-  private check(): void {
-    if (this.over) throw new Error(`${this.child.spawnargs.join(' ')}: it ended: ${this.stderr}`);
-  }
-
-  /** CPU and memory over the traffic, measured from outside; then it is interrupted, and has ended. */
-  async during(
-    traffic: () => Promise<unknown>,
-    settle: number,
-  ): Promise<Pick<Observed, 'cpuSeconds' | 'peakMegabytes'>> {
-    const pid = this.child.pid ?? 0;
-    try {
-      this.check();
-      const before = cpuSecondsOf(pid);
-      await traffic();
-      await pause(settle);
-      this.check();
-      const cpuSeconds = cpuSecondsOf(pid) - before;
-      return { cpuSeconds, peakMegabytes: peakMegabytesOf(pid) };
-    } finally {
-      this.child.kill('SIGINT');
-      await this.ended;
-    }
-  }
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { ours } from './children.js';
 import { cpuSecondsOfChildren, peakMegabytesOf } from './proc.js';
 
 /** How often a running program's peak memory is read: it only grows, so at most its last moment is missed. */
@@ -34,11 +35,13 @@ export function measureProgram(
   return new Promise((resolve, reject) => {
     const cpuBefore = cpuSecondsOfChildren();
     const start = performance.now();
-    const child = spawn(program, args, {
-      stdio: [options.stdinFile ?? 'ignore', options.discard ? 'ignore' : 'pipe', 'pipe'],
-      env: cleanEnvironment(),
-      timeout: LIMIT_MS,
-    });
+    const child = ours(
+      spawn(program, args, {
+        stdio: [options.stdinFile ?? 'ignore', options.discard ? 'ignore' : 'pipe', 'pipe'],
+        env: cleanEnvironment(),
+        timeout: LIMIT_MS,
+      }),
+    );
     let peak = 0;
     const look = (): void => {
       peak = Math.max(peak, peakMegabytesOf(child.pid));

@@ -3,7 +3,8 @@ import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { EventLog } from './event-log.js';
 
-export type Resource = 'pods' | 'services' | 'endpointslices' | 'nodes';
+export const RESOURCES = ['nodes', 'pods', 'services', 'endpointslices'] as const;
+export type Resource = (typeof RESOURCES)[number];
 export type Verb = 'list' | 'watch';
 
 interface ApiObject {

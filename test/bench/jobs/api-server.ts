@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FakeApiServer, type Resource } from '../../support/fake-api-server.js';
+import { FakeApiServer, RESOURCES } from '../../support/fake-api-server.js';
 import { pods } from '../generate/objects.js';
 
 interface ApiServerJob {
@@ -9,8 +9,6 @@ interface ApiServerJob {
   /** Pods beside those in the list. */
   readonly morePods: number;
 }
-
-const RESOURCES: readonly Resource[] = ['nodes', 'pods', 'services', 'endpointslices'];
 
 /** Serves a cluster on loopback of its network namespace until stdin ends; its address is the first line on stdout. */
 export async function job({ lists, morePods }: ApiServerJob): Promise<string> {

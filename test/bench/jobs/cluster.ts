@@ -1,4 +1,4 @@
-import { filter, firstValueFrom, lastValueFrom, reduce, Subject, take } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, map, reduce, Subject, take, tap } from 'rxjs';
 import { Correlator } from '../../../src/correlate/correlator.js';
 import { CLUSTER_KINDS } from '../../../src/model/cluster.js';
 import type { InputEvent } from '../../../src/model/event.js';
@@ -31,10 +31,10 @@ export async function job({ kubeconfig, changes }: ClusterJob): Promise<ClusterR
   const events = new Subject<InputEvent>();
   const lists = (again: boolean) =>
     events.pipe(
-      filter((event) => event.type === 'cluster' && event.change.op === 'list'),
-      filter((event) => (event.type === 'cluster' && event.time !== undefined) === again),
+      map((event) => itemsOf(event, again)),
+      filter((items) => items !== undefined),
       take(CLUSTER_KINDS.length),
-      reduce((sum, event) => sum + itemsOf(event), 0),
+      reduce((sum, items) => sum + items.length, 0),
     );
   const listed = firstValueFrom(lists(false));
   const listedAgain = firstValueFrom(lists(true));
@@ -46,10 +46,9 @@ export async function job({ kubeconfig, changes }: ClusterJob): Promise<ClusterR
   );
   const start = performance.now();
   const first = await longestBlock(async () => {
-    const subscription = watchCluster({ kubeconfig }).subscribe((event) => {
-      machine.push(event);
-      events.next(event);
-    });
+    const subscription = watchCluster({ kubeconfig })
+      .pipe(tap((event) => machine.push(event)))
+      .subscribe(events);
     const objects = await listed;
     return { seconds: (performance.now() - start) / 1000, objects, subscription };
   });
@@ -69,5 +68,8 @@ export async function job({ kubeconfig, changes }: ClusterJob): Promise<ClusterR
   };
 }
 
-const itemsOf = (event: InputEvent): number =>
-  event.type === 'cluster' && event.change.op === 'list' ? event.change.items.length : 0;
+/** Of a list; only a later one than the first has a time. */
+function itemsOf(event: InputEvent, again: boolean): readonly unknown[] | undefined {
+  if (event.type !== 'cluster' || event.change.op !== 'list') return undefined;
+  return (event.time !== undefined) === again ? event.change.items : undefined;
+}

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { FakeApiServer, type Resource } from '../../support/fake-api-server.js';
+import { FakeApiServer, RESOURCES } from '../../support/fake-api-server.js';
 import { writeKubeconfig } from '../../support/kubeconfig.js';
 import type { Context, Part } from '../context.js';
 import { figureOf } from '../figure.js';
@@ -9,8 +9,6 @@ import type { World } from '../generate/world.js';
 import { inTurn, runOf } from '../in-turn.js';
 import { judged, type Measured, type PartReport, ratioOf } from '../report.js';
 import { runJob } from '../run-job.js';
-
-const RESOURCES: readonly Resource[] = ['nodes', 'pods', 'services', 'endpointslices'];
 
 /** 10,000 Pods, 5,000 Services. */
 const WORLD: World = { services: 5_000, endpointsEach: 2, clients: 0 };

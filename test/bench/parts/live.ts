@@ -111,10 +111,6 @@ async function cpuRows(
     const peer = told(i + 1, all);
     const ratio = ratioOf(mine, peer);
     const { times } = observers[i + 1] ?? {};
-    const bound =
-      times === undefined
-        ? ({ side: 'at most', value: target ?? Number.NaN } as const)
-        : ({ side: 'at least', value: times } as const);
     const words = times === undefined ? `at most ${target} s` : `at least ${times}x less`;
     const row: Row = {
       id: `cpu-${load.name}-${i}`,
@@ -125,7 +121,9 @@ async function cpuRows(
       remark: `${reached}; peer: ${all.at(-1)?.remark ?? ''}`,
     };
     if (target === undefined) return row;
-    return judged(row, bound, times === undefined ? undefined : ratio);
+    return times === undefined
+      ? judged(row, { side: 'at most', value: target })
+      : judged(row, { side: 'at least', value: times }, ratio);
   });
   const lost = figureOf(ours.map((it) => it.wrong(connections)));
   rows.push(

@@ -1,14 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { labUnavailable } from '../../../src/lab/available.js';
 import { type ChurnLab, createChurnLab } from '../churn-lab.js';
 import { type Context, type Part, pause, programOf } from '../context.js';
 import { type Figure, figureOf } from '../figure.js';
 import { conntrackLimit } from '../machine.js';
-import { cpuSecondsOf, peakMegabytesOf, residentMegabytesOf } from '../proc.js';
-import { cleanEnvironment } from '../program.js';
 import { judged, type PartReport, type Row } from '../report.js';
 import { runJob } from '../run-job.js';
+import { Watched } from '../watched.js';
 
 const SERVICES = 1_000;
 const QUICK_SERVICES = 5;
@@ -79,15 +76,12 @@ async function run(context: Context): Promise<PartReport> {
   }
 }
 
-function start(context: Context, lab: ChurnLab, args: readonly string[]): ChildProcess {
-  const [program = '', ...rest] = [
-    ...lab.lab.enter('node'),
-    process.execPath,
-    programOf(context),
-    ...args,
-  ];
-  return spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: cleanEnvironment() });
-}
+const live = (context: Context, lab: ChurnLab, args: readonly string[]): readonly string[] => [
+  ...lab.lab.enter('node'),
+  process.execPath,
+  programOf(context),
+  ...args,
+];
 
 /** From the start of the program to the first line about a connection, while some come all the time. */
 async function firstSeconds(
@@ -96,22 +90,23 @@ async function firstSeconds(
   args: readonly string[],
 ): Promise<Figure> {
   const seconds: number[] = [];
-  for (let round = 0; round <= context.rounds; round++) {
-    const traffic = lab.churn(PER_SECOND * ASKED_SECONDS, PER_SECOND);
+  const first = async (): Promise<number> => {
     await pause(AHEAD_MS);
     const began = performance.now();
-    const child = start(context, lab, args);
+    const watched = new Watched(live(context, lab, args), 'pipe');
     try {
-      child.stderr?.resume();
-      await saidOf(child, child.stdout, '"type":"attribution"');
-      const took = (performance.now() - began) / 1000;
-      // The first fills the page cache.
-      if (round > 0) seconds.push(took);
-      context.say(`  first attribution after ${took.toFixed(2)} s`);
+      await watched.says(/"type":"attribution"/, 'stdout');
+      return (performance.now() - began) / 1000;
     } finally {
-      await interrupt(child);
+      await watched.interrupt();
     }
-    await traffic;
+  };
+  for (let round = 0; round <= context.rounds; round++) {
+    const traffic = lab.churn(PER_SECOND * ASKED_SECONDS, PER_SECOND);
+    const [took] = await Promise.all([first(), traffic]);
+    // The first fills the page cache.
+    if (round > 0) seconds.push(took);
+    context.say(`  first attribution after ${took.toFixed(2)} s`);
   }
   return figureOf(seconds);
 }
@@ -124,25 +119,12 @@ async function quietRows(
 ): Promise<Row[]> {
   context.say(`filling a table with ${entries} entries`);
   await runJob('conntrack-fill', { entries }, lab.lab.enter('node'));
-  const child = start(context, lab, args);
-  const { pid = 0 } = child;
-  let share: number;
-  let resident: number;
-  let peak: number;
-  try {
-    child.stdout?.resume();
-    await saidOf(child, child.stderr, 'watching ');
-    child.stderr?.resume();
-    await pause(context.quick ? QUICK_SETTLE_MS : SETTLE_MS);
-    const idle = context.quick ? QUICK_IDLE_MS : IDLE_MS;
-    const before = cpuSecondsOf(pid);
-    await pause(idle);
-    share = (100 * (cpuSecondsOf(pid) - before)) / (idle / 1000);
-    resident = residentMegabytesOf(pid);
-    peak = peakMegabytesOf(pid);
-  } finally {
-    await interrupt(child);
-  }
+  const watched = new Watched(live(context, lab, args));
+  await watched.says(/^watching /m);
+  await pause(context.quick ? QUICK_SETTLE_MS : SETTLE_MS);
+  const idle = context.quick ? QUICK_IDLE_MS : IDLE_MS;
+  const used = await watched.during(() => pause(idle), 0);
+  const share = (100 * used.cpuSeconds) / (idle / 1000);
   return [
     judged(
       {
@@ -161,30 +143,10 @@ async function quietRows(
       {
         id: 'resident',
         target: `at most ${MEGABYTES} MB resident after listing ${PODS} Pods, with ${ENTRIES} conntrack entries`,
-        ours: { what: 'live -o ndjson', unit: 'MB', figure: figureOf([resident]) },
-        remark: `${entries} entries; at its most ${Math.round(peak)} MB`,
+        ours: { what: 'live -o ndjson', unit: 'MB', figure: figureOf([used.residentMegabytes]) },
+        remark: `${entries} entries; at its most ${Math.round(used.peakMegabytes)} MB`,
       },
       { side: 'at most', value: MEGABYTES },
     ),
   ];
-}
-
-/** Resolves when a program has said this; rejects if it ends without. */
-function saidOf(child: ChildProcess, stream: ChildProcess['stdout'], what: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let said = '';
-    stream?.on('data', (piece: Buffer) => {
-      said += piece.toString();
-      if (said.includes(what)) resolve();
-    });
-    child.once('error', reject);
-    child.once('close', (code) => reject(new Error(`live ended with ${code}: ${said}`)));
-  });
-}
-
-async function interrupt(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'close');
-  child.kill('SIGINT');
-  await ended;
 }

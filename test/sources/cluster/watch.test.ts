@@ -8,12 +8,11 @@ import type { InputEvent, Loss, Notice } from '../../../src/model/event.js';
 import { UsageError } from '../../../src/model/problem.js';
 import { watchCluster } from '../../../src/sources/cluster/watch.js';
 import { EventLog } from '../../support/event-log.js';
-import { FakeApiServer, type Resource } from '../../support/fake-api-server.js';
+import { FakeApiServer, RESOURCES, type Resource } from '../../support/fake-api-server.js';
 import { writeKubeconfig } from '../../support/kubeconfig.js';
 import { ManualTiming } from '../../support/manual-timing.js';
 import { recorded } from '../../support/recorded.js';
 
-const RESOURCES: readonly Resource[] = ['nodes', 'services', 'endpointslices', 'pods'];
 /** Of the reflector: how long a watch and a page may be silent. */
 const WATCH_IDLE_MS = 150_000;
 const PAGE_IDLE_MS = 30_000;
