@@ -4,7 +4,7 @@ import { createLab, type Lab } from '../../src/lab/lab.js';
 import { Processes } from '../../src/lab/processes.js';
 import type { LabPod, LabService } from '../../src/lab/spec.js';
 import { writeKubeconfig } from '../support/kubeconfig.js';
-import { compiledChild, compiledChurn } from './compile.js';
+import { compiledChild, compiledProgram } from './compile.js';
 
 const SERVERS: readonly LabPod[] = [1, 2].map((i) => ({
   namespace: 'bench',
@@ -110,7 +110,7 @@ async function startServer(lab: Lab, processes: Processes, pod: string): Promise
   await set(lab, pod, 'net/core/somaxconn', '4096');
   const child = processes.start([
     ...lab.enter(pod),
-    compiledChurn(),
+    compiledProgram('churn'),
     'server',
     String(TARGET_PORT),
   ]);
@@ -159,7 +159,11 @@ async function churn(
   if (perSecond !== undefined) argv.push(String(Math.round(perSecond / CLIENTS.length)));
   const results = await Promise.all(
     CLIENTS.map(async (pod) => {
-      const said = await processes.must([...lab.enter(pod.name), compiledChurn(), ...argv]);
+      const said = await processes.must([
+        ...lab.enter(pod.name),
+        compiledProgram('churn'),
+        ...argv,
+      ]);
       return JSON.parse(said) as ClientResult;
     }),
   );

@@ -9,7 +9,7 @@ const CACHE = join(ROOT, 'node_modules/.cache');
 
 let folder: string | undefined;
 let child: string | undefined;
-let churn: string | undefined;
+const programs = new Map<string, string>();
 
 /** Compiles the jobs with what they use of src, once in a run; the path of child.js. Removed on exit. */
 export function compiledChild(): string {
@@ -17,10 +17,11 @@ export function compiledChild(): string {
   return child;
 }
 
-/** Compiles the client and server of the live parts, once in a run; its path. Removed on exit. */
-export function compiledChurn(): string {
-  churn ??= compileChurn(compiled());
-  return churn;
+/** Compiles a program of the live parts, once in a run; its path. Removed on exit. */
+export function compiledProgram(name: 'churn' | 'reader'): string {
+  const program = programs.get(name) ?? compileProgram(compiled(), name);
+  programs.set(name, program);
+  return program;
 }
 
 function compiled(): string {
@@ -32,9 +33,9 @@ function compiled(): string {
   return out;
 }
 
-function compileChurn(out: string): string {
-  const program = join(out, 'churn');
-  const source = join(ROOT, 'test/bench/churn/churn.cc');
+function compileProgram(out: string, name: string): string {
+  const program = join(out, name);
+  const source = join(ROOT, `test/bench/churn/${name}.cc`);
   const flags = ['-O2', '-Wall', '-Wextra', '-std=c++17'];
   const { error, status, stderr } = spawnSync('g++', [...flags, '-o', program, source], {
     encoding: 'utf8',

@@ -1,12 +1,11 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ours } from './children.js';
 import type { ChurnLab } from './churn-lab.js';
-import { type Context, pause, programOf, settleMs } from './context.js';
-import { cleanEnvironment } from './program.js';
-import { wallClockOffset } from './wall-clock.js';
-
-/** SIGINT is how it is ended. */
-const EXIT_INTERRUPTED = 130;
+import { compiledProgram } from './compile.js';
+import { type Context, programOf, settleMs } from './context.js';
+import { Watched } from './watched.js';
 
 /** By then V8 has compiled what it will compile. */
 export const WARM_SECONDS = 3;
@@ -29,42 +28,41 @@ export async function measureLatency(
   node: ChurnLab,
   traffic: () => Promise<unknown>,
 ): Promise<Latencies> {
-  const args = ['live', '--objects', node.objects, '-o', 'ndjson'];
-  const [program = '', ...rest] = [
-    ...node.lab.enter('node'),
-    process.execPath,
-    programOf(context),
-    ...args,
-  ];
-  const child = ours(
-    spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: cleanEnvironment() }),
-  );
-  const pieces: { readonly at: number; readonly bytes: Buffer }[] = [];
-  child.stdout.on('data', (bytes: Buffer) => pieces.push({ at: performance.now(), bytes }));
-  let said = '';
-  const ended = new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject).once('close', resolve);
-  });
-  await new Promise<void>((resolve, reject) => {
-    child.stderr.on('data', (piece: Buffer) => {
-      said += piece.toString();
-      if (/^watching /m.test(said)) resolve();
-    });
-    ended.then(() => reject(new Error(`live ended: ${said}`)), reject);
-  });
-  const offsetBefore = wallClockOffset();
-  let code: number | null;
+  const fifo = join(context.scratch, 'lines.fifo');
+  execFileSync('mkfifo', [fifo]);
   try {
-    await traffic();
-    await pause(settleMs(context));
+    const reader = readerOf(fifo);
+    // Whichever comes to an end first: that there is a reader, or the reader.
+    const writer = await Promise.race([open(fifo, 'w'), reader.then(() => undefined)]);
+    if (writer === undefined) throw new Error('the reader ended before there was anything to read');
+    const args = ['live', '--objects', node.objects, '-o', 'ndjson'];
+    const argv = [...node.lab.enter('node'), process.execPath, programOf(context), ...args];
+    const watched = new Watched(argv, writer.fd);
+    await writer.close();
+    await watched.says(/^watching /m);
+    await watched.during(traffic, settleMs(context));
+    return latenciesOf(firstLines(await reader));
   } finally {
-    child.kill('SIGINT');
-    code = await ended;
+    await rm(fifo);
   }
-  if (code !== EXIT_INTERRUPTED) throw new Error(`live ended with ${code}: ${said}`);
-  // The clock may be slewed meanwhile.
-  const offset = (offsetBefore + wallClockOffset()) / 2;
-  const all = firstLines(pieces, offset);
+}
+
+/** A program that reads a FIFO to its end; what it tells of it (see churn/reader.cc). */
+function readerOf(fifo: string): Promise<Buffer> {
+  const child = ours(
+    spawn(compiledProgram('reader'), [fifo], { stdio: ['ignore', 'pipe', 'inherit'] }),
+  );
+  const told: Buffer[] = [];
+  child.stdout.on('data', (bytes: Buffer) => told.push(bytes));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject).once('close', (code) => {
+      if (code === 0) resolve(Buffer.concat(told));
+      else reject(new Error(`the reader of the lines ended with ${code}`));
+    });
+  });
+}
+
+function latenciesOf(all: readonly FirstLine[]): Latencies {
   const begin = all.reduce((least, { began }) => Math.min(least, began), Number.POSITIVE_INFINITY);
   const warm = all.filter(({ began }) => began - begin > WARM_SECONDS * 1e6);
   return { connections: all.length, ...sharesOf(all), warm: sharesOf(warm) };
@@ -83,23 +81,27 @@ function sharesOf(lines: readonly FirstLine[]): Shares {
   return { p50: at(0.5), p99: at(0.99) };
 }
 
-function firstLines(
-  pieces: readonly { readonly at: number; readonly bytes: Buffer }[],
-  offset: number,
-): FirstLine[] {
-  const told = new Set<string>();
+/** Bytes before each piece: when it came, and its length. */
+const PIECE_HEADER_BYTES = 16;
+
+function firstLines(told: Buffer): FirstLine[] {
+  const known = new Set<string>();
   const lines: FirstLine[] = [];
   let rest = '';
-  for (const { at, bytes } of pieces) {
-    const whole = (rest + bytes.toString()).split('\n');
+  for (let at = 0; at < told.length; ) {
+    const came = Number(told.readBigUInt64LE(at)) / 1000;
+    const length = Number(told.readBigUInt64LE(at + 8));
+    const begin = at + PIECE_HEADER_BYTES;
+    at = begin + length;
+    const whole = (rest + told.toString('latin1', begin, at)).split('\n');
     rest = whole.pop() ?? '';
     for (const line of whole) {
       const event = JSON.parse(line) as { type: string; connection?: string; time?: string };
       const { type, connection = '', time = '' } = event;
-      if (type !== 'attribution' || told.has(connection)) continue;
-      told.add(connection);
+      if (type !== 'attribution' || known.has(connection)) continue;
+      known.add(connection);
       const began = microseconds(time);
-      lines.push({ began, latency: (at + offset) * 1000 - began });
+      lines.push({ began, latency: came - began });
     }
   }
   return lines;
