@@ -41,8 +41,11 @@ export interface ChurnLab {
   readonly lab: Lab;
   /** A folder with the cluster's objects. */
   readonly objects: string;
-  /** Resolves when all connections are over; rejects if one of them failed. */
-  churn(connections: number, perSecond?: number): Promise<Churned>;
+  /**
+   * Resolves when all connections are over; rejects if one of them failed. `times` is a folder, for a file that
+   * is named for each client's address (see churn.cc).
+   */
+  churn(connections: number, perSecond?: number, times?: string): Promise<Churned>;
   /** Serves the cluster, with so many Pods more, on the node; the path of a kubeconfig. */
   serveCluster(morePods: number): Promise<string>;
   close(): Promise<void>;
@@ -96,7 +99,7 @@ export async function createChurnLab(scratch: string, moreServices = 0): Promise
     return {
       lab,
       objects,
-      churn: (n, rate) => churn(lab, processes, n, rate),
+      churn: (n, rate, times) => churn(lab, processes, n, rate, times),
       serveCluster: (morePods) => serveCluster(lab, processes, objects, morePods),
       close,
     };
@@ -153,16 +156,19 @@ async function churn(
   processes: Processes,
   connections: number,
   perSecond: number | undefined,
+  times: string | undefined,
 ): Promise<Churned> {
   const each = Math.ceil(connections / CLIENTS.length);
-  const argv = ['client', SERVICE.host, SERVICE.port, each, CONCURRENCY].map(String);
-  if (perSecond !== undefined) argv.push(String(Math.round(perSecond / CLIENTS.length)));
+  const rate = perSecond === undefined ? 0 : Math.round(perSecond / CLIENTS.length);
+  const argv = ['client', SERVICE.host, SERVICE.port, each, CONCURRENCY, rate].map(String);
   const results = await Promise.all(
     CLIENTS.map(async (pod) => {
+      const file = times === undefined ? [] : [join(times, pod.ip)];
       const said = await processes.must([
         ...lab.enter(pod.name),
         compiledProgram('churn'),
         ...argv,
+        ...file,
       ]);
       return JSON.parse(said) as ClientResult;
     }),

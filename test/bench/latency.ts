@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { open, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ours } from './children.js';
 import type { ChurnLab } from './churn-lab.js';
@@ -15,21 +15,27 @@ interface Shares {
   readonly p99: number;
 }
 
-/** From the kernel's time of the SYN to the arrival of the connection's first line at its reader, in µs. */
+/** From the client's call of connect to the arrival of the connection's first line at its reader, in µs. */
 export interface Latencies extends Shares {
   readonly connections: number;
   /** Of connections that began after the first seconds; NaN if none did. */
   readonly warm: Shares;
 }
 
-/** Runs `live -o ndjson` into a pipe while traffic passes. The reader only notes when bytes came; they are read later. */
+/**
+ * Runs `live -o ndjson` into a pipe while traffic passes, which notes its beginnings in a folder. The reader only
+ * notes when bytes came; all is read later.
+ */
 export async function measureLatency(
   context: Context,
   node: ChurnLab,
-  traffic: () => Promise<unknown>,
+  traffic: (times: string) => Promise<unknown>,
 ): Promise<Latencies> {
-  const fifo = join(context.scratch, 'lines.fifo');
+  const folder = await mkdtemp(join(context.scratch, 'latency-'));
+  const fifo = join(folder, 'lines');
+  const times = join(folder, 'times');
   execFileSync('mkfifo', [fifo]);
+  execFileSync('mkdir', [times]);
   try {
     const reader = readerOf(fifo);
     // Whichever comes to an end first: that there is a reader, or the reader.
@@ -40,10 +46,10 @@ export async function measureLatency(
     const watched = new Watched(argv, writer.fd);
     await writer.close();
     await watched.says(/^watching /m);
-    await watched.during(traffic, settleMs(context));
-    return latenciesOf(firstLines(await reader));
+    await watched.during(() => traffic(times), settleMs(context));
+    return latenciesOf(firstLines(await reader, await beginnings(times)));
   } finally {
-    await rm(fifo);
+    await rm(folder, { recursive: true });
   }
 }
 
@@ -75,6 +81,27 @@ interface FirstLine {
   readonly latency: number;
 }
 
+/** When connections from an address and port began, in µs on the wall, in their order. */
+type Beginnings = ReadonlyMap<string, readonly number[]>;
+
+const BEGINNING_BYTES = 16;
+
+/** What the clients wrote (see churn/churn.cc), one file for each of their addresses. */
+async function beginnings(folder: string): Promise<Beginnings> {
+  const all = new Map<string, number[]>();
+  for (const address of await readdir(folder)) {
+    const told = await readFile(join(folder, address));
+    for (let at = 0; at < told.length; at += BEGINNING_BYTES) {
+      const client = `${address} ${told.readBigInt64LE(at + 8)}`;
+      const began = Number(told.readBigInt64LE(at)) / 1000;
+      const known = all.get(client);
+      if (known === undefined) all.set(client, [began]);
+      else known.push(began);
+    }
+  }
+  return all;
+}
+
 function sharesOf(lines: readonly FirstLine[]): Shares {
   const all = lines.map(({ latency }) => latency).sort((a, b) => a - b);
   const at = (share: number): number => all[Math.floor((all.length - 1) * share)] ?? Number.NaN;
@@ -84,7 +111,13 @@ function sharesOf(lines: readonly FirstLine[]): Shares {
 /** Bytes before each piece: when it came, and its length. */
 const PIECE_HEADER_BYTES = 16;
 
-function firstLines(told: Buffer): FirstLine[] {
+interface Line {
+  readonly type: string;
+  readonly connection?: string;
+  readonly client?: { readonly ip: string; readonly port: number };
+}
+
+function firstLines(told: Buffer, begun: Beginnings): FirstLine[] {
   const known = new Set<string>();
   const lines: FirstLine[] = [];
   let rest = '';
@@ -96,19 +129,14 @@ function firstLines(told: Buffer): FirstLine[] {
     const whole = (rest + told.toString('latin1', begin, at)).split('\n');
     rest = whole.pop() ?? '';
     for (const line of whole) {
-      const event = JSON.parse(line) as { type: string; connection?: string; time?: string };
-      const { type, connection = '', time = '' } = event;
+      const { type, connection = '', client } = JSON.parse(line) as Line;
       if (type !== 'attribution' || known.has(connection)) continue;
       known.add(connection);
-      const began = microseconds(time);
+      // A port is used again at the earliest when its connection is over.
+      const began = begun.get(`${client?.ip} ${client?.port}`)?.findLast((time) => time < came);
+      if (began === undefined) throw new Error(`no client began ${line}`);
       lines.push({ began, latency: came - began });
     }
   }
   return lines;
-}
-
-/** Of an RFC 3339 time in UTC with nanoseconds; a double is exact enough for microseconds. */
-function microseconds(time: string): number {
-  const [whole = '', fraction = '0Z'] = time.split('.');
-  return Date.parse(`${whole}Z`) * 1000 + Number(fraction.slice(0, -1).padEnd(9, '0')) / 1000;
 }

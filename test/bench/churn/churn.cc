@@ -2,10 +2,12 @@
 // little cost of their own, so that what is measured is the observer.
 //
 //   churn server PORT
-//   churn client HOST PORT CONNECTIONS CONCURRENCY [PER_SECOND]
+//   churn client HOST PORT CONNECTIONS CONCURRENCY PER_SECOND [TIMES]
 //
 // The server accepts and closes until its stdin ends; it says `ready` when it listens. The client resets
 // each connection as soon as it stands, so that no port waits in TIME_WAIT, and ends with a line of JSON.
+// PER_SECOND 0: as many as the kernel makes. TIMES is a file for the moment before each connect(2), in ns since
+// 1970, and the connection's port, as 64 bits each in the machine's byte order.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -21,6 +23,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 namespace {
 
@@ -36,9 +39,9 @@ constexpr int64_t kPatienceNs = 10 * kSecondNs;
   exit(1);
 }
 
-int64_t Now() {
+int64_t Now(clockid_t clock = CLOCK_MONOTONIC) {
   timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return now.tv_sec * kSecondNs + now.tv_nsec;
 }
 
@@ -74,8 +77,14 @@ int Serve(uint16_t port) {
 
 class Client {
  public:
-  Client(const sockaddr_in& to, long connections, long concurrency, long per_second)
-      : to_(to), connections_(connections), concurrency_(concurrency), per_second_(per_second) {}
+  Client(const sockaddr_in& to, long connections, long concurrency, long per_second, FILE* times)
+      : to_(to),
+        connections_(connections),
+        concurrency_(concurrency),
+        per_second_(per_second),
+        times_(times) {
+    begins_.reserve(times == nullptr ? 0 : static_cast<size_t>(connections));
+  }
 
   int Run() {
     const int64_t start = Now();
@@ -91,6 +100,10 @@ class Client {
         errno = ETIMEDOUT;
         Fail("no connection stands any more");
       }
+    }
+    if (times_ != nullptr) {
+      fwrite(begins_.data(), sizeof(Beginning), begins_.size(), times_);
+      if (fclose(times_) != 0) Fail("fclose");
     }
     printf("{\"connected\":%ld,\"failed\":%ld,\"seconds\":%.6f}\n", stood_, failed_,
            static_cast<double>(Now() - start) / kSecondNs);
@@ -124,12 +137,14 @@ class Client {
     if (fd < 0) Fail("socket");
     const linger reset{1, 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    const int64_t before = Now(CLOCK_REALTIME);
     if (connect(fd, reinterpret_cast<const sockaddr*>(&to_), sizeof to_) != 0 &&
         errno != EINPROGRESS) {
       failed_++;
       close(fd);
       return;
     }
+    if (times_ != nullptr) begins_.push_back({before, PortOf(fd)});
     open_++;
     Watch(epoll_, fd, EPOLLOUT);
   }
@@ -141,10 +156,24 @@ class Client {
     close(event.data.fd);
   }
 
+  struct Beginning {
+    int64_t at;
+    int64_t port;
+  };
+
+  static int64_t PortOf(int fd) {
+    sockaddr_in own{};
+    socklen_t size = sizeof own;
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) != 0) Fail("getsockname");
+    return ntohs(own.sin_port);
+  }
+
   const sockaddr_in to_;
   const long connections_;
   const long concurrency_;
   const long per_second_;
+  FILE* const times_;
+  std::vector<Beginning> begins_;
   const int epoll_ = epoll_create1(0);
   long begun_ = 0;
   long open_ = 0;
@@ -169,16 +198,18 @@ int main(int argc, char** argv) {
   if (argc == 3 && strcmp(argv[1], "server") == 0) {
     return Serve(static_cast<uint16_t>(Number(argv[2], 1)));
   }
-  if ((argc == 6 || argc == 7) && strcmp(argv[1], "client") == 0) {
+  if ((argc == 7 || argc == 8) && strcmp(argv[1], "client") == 0) {
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(static_cast<uint16_t>(Number(argv[3], 1)));
     if (inet_pton(AF_INET, argv[2], &to.sin_addr) == 1) {
-      const long per_second = argc == 7 ? Number(argv[6], 1) : 0;
-      return Client(to, Number(argv[4], 1), Number(argv[5], 1), per_second).Run();
+      FILE* const times = argc == 8 ? fopen(argv[7], "wb") : nullptr;
+      if (argc == 8 && times == nullptr) Fail(argv[7]);
+      return Client(to, Number(argv[4], 1), Number(argv[5], 1), Number(argv[6], 0), times).Run();
     }
   }
-  fputs("usage: churn server PORT | churn client HOST PORT CONNECTIONS CONCURRENCY [PER_SECOND]\n",
-        stderr);
+  fputs(
+      "usage: churn server PORT | churn client HOST PORT CONNECTIONS CONCURRENCY PER_SECOND [TIMES]\n",
+      stderr);
   return 2;
 }

@@ -156,8 +156,8 @@ async function latencyRows(context: Context, node: ChurnLab): Promise<Row[]> {
     const warm: { p50: number[]; p99: number[] } = { p50: [], p99: [] };
     const rates: number[] = [];
     for (let round = 0; round < context.rounds; round++) {
-      const measured = await measureLatency(context, node, async () => {
-        rates.push((await node.churn(load.connections, load.perSecond)).perSecond);
+      const measured = await measureLatency(context, node, async (times) => {
+        rates.push((await node.churn(load.connections, load.perSecond, times)).perSecond);
       });
       halves.push(measured.p50);
       tails.push(measured.p99);
