@@ -227,10 +227,31 @@ function claimsOf(
 
 /** Low and high word of a start. */
 const START = new Uint32Array(2);
-const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
+/** Character codes of hexadecimal digits. */
+const DIGITS = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
 
-function hex(n: number): string {
-  return `${HEX[n >>> 24]}${HEX[(n >>> 16) & 255]}${HEX[(n >>> 8) & 255]}${HEX[n & 255]}`;
+const digit = (n: number, shift: number): number => DIGITS[(n >>> shift) & 15] ?? 0;
+
+/** In one call: put together from pieces it takes twice as long, and leaves the pieces to be collected. */
+function hex(a: number, b: number): string {
+  return String.fromCharCode(
+    digit(a, 28),
+    digit(a, 24),
+    digit(a, 20),
+    digit(a, 16),
+    digit(a, 12),
+    digit(a, 8),
+    digit(a, 4),
+    digit(a, 0),
+    digit(b, 28),
+    digit(b, 24),
+    digit(b, 20),
+    digit(b, 16),
+    digit(b, 12),
+    digit(b, 8),
+    digit(b, 4),
+    digit(b, 0),
+  );
 }
 
 /** Sixteen hexadecimal digits over protocol, original tuple, zone and start: equal across runs of the same input. */
@@ -253,7 +274,7 @@ export function identify(state: State, c: Connection): string {
   state.clock.split(c.time === NEVER ? undefined : c.time, START);
   a = mix(a ^ (START[0] ?? 0));
   b = mix(b ^ (START[1] ?? 0) ^ a);
-  c.id = hex(a) + hex(b);
+  c.id = hex(a, b);
   return c.id;
 }
 

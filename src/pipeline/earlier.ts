@@ -1,5 +1,6 @@
 import type { Attribution, OutputEvent } from '../model/attribution.js';
 import type { EarlierConnection } from '../model/case.js';
+import type { Nanos } from '../model/time.js';
 import { Ring } from './ring.js';
 
 /** So many connections are remembered in few words. */
@@ -10,18 +11,35 @@ const MAX_TOLD = 20;
 /** What says where a connection went. */
 type Way = Pick<Attribution, 'protocol' | 'destination' | 'service' | 'backend'>;
 
-/** What is shared by many connections is kept, not copied: one more of them costs little. */
-interface Brief extends Way, Pick<Attribution, 'connection' | 'time'> {
-  readonly client: string;
+/** A place for what is kept of a connection: what many share, not copied. */
+class Brief {
+  connection = '';
+  time: Nanos | undefined;
+  client = '';
+  protocol: Way['protocol'] = 'tcp';
+  destination: Way['destination'] = { ip: '', port: 0 };
+  service: Way['service'];
+  backend: Way['backend'];
+
+  set(it: Attribution): this {
+    this.connection = it.connection;
+    this.time = it.time;
+    this.client = it.client.ip;
+    this.protocol = it.protocol;
+    this.destination = it.destination;
+    this.service = it.service;
+    this.backend = it.backend;
+    return this;
+  }
 }
 
 /** Which connections a client made to a Service's port before one of them, as far as they are over. */
 export class Earlier {
-  private readonly last = new Ring<Brief>(MAX_REMEMBERED);
+  private readonly last = new Ring(MAX_REMEMBERED, () => new Brief());
 
   hear(events: readonly OutputEvent[]): void {
     for (const event of events) {
-      if (event.type === 'close') this.last.add(briefOf(event.attribution));
+      if (event.type === 'close') this.last.next().set(event.attribution);
     }
   }
 
@@ -31,7 +49,7 @@ export class Earlier {
     if (time === undefined) return [];
     const to = destinationOf(it);
     const found: EarlierConnection[] = [];
-    for (const one of [...this.last.all, ...open.map(briefOf)]) {
+    for (const one of [...this.last.all, ...open.map((it) => new Brief().set(it))]) {
       const { connection, time: began, client, backend } = one;
       if (began === undefined || backend === undefined || began >= time) continue;
       if (client !== it.client.ip || destinationOf(one) !== to) continue;
@@ -39,11 +57,6 @@ export class Earlier {
     }
     return found.sort((a, b) => (a.time < b.time ? 1 : -1)).slice(0, MAX_TOLD);
   }
-}
-
-function briefOf(it: Attribution): Brief {
-  const { connection, time, client, protocol, destination, service, backend } = it;
-  return { connection, time, client: client.ip, protocol, destination, service, backend };
 }
 
 /** The Service's port where it has a name, else the address. */

@@ -8,6 +8,8 @@ import { PACKET_WORDS, PacketRows } from '../model/packet.js';
 import { CaseGatherer } from './case-gatherer.js';
 import { Choice, type Match } from './choice.js';
 import { Earlier } from './earlier.js';
+import { KeptAttribution } from './kept-attribution.js';
+import { OpenOnes } from './open-ones.js';
 import { Ring } from './ring.js';
 import { RowRing } from './row-ring.js';
 import type { Selector } from './selector.js';
@@ -53,12 +55,8 @@ export class EvidenceMemory {
   private readonly earlier = new Earlier();
   private readonly options: MemoryOptions;
   private readonly rings = new Map<string, Rings>();
-  /**
-   * Each connection is heard of several times within a millisecond: what is over needs no look-up, and of the
-   * rest there are few.
-   */
-  private readonly open = new Map<string, Attribution>();
-  private readonly closed: Ring<Attribution>;
+  private readonly open: OpenOnes;
+  private readonly closed: Ring<KeptAttribution>;
   private rules: RulesEvent[] = [];
   private addresses: Extract<InputEvent, { type: 'addresses' }> | undefined;
   private cluster: InputEvent | undefined;
@@ -70,7 +68,8 @@ export class EvidenceMemory {
 
   constructor(options: MemoryOptions) {
     this.options = options;
-    this.closed = new Ring(options.connections);
+    this.open = new OpenOnes(options.connections);
+    this.closed = new Ring(options.connections, () => new KeptAttribution());
   }
 
   /** Takes an event of the input, of which nothing is kept but copies. */
@@ -108,11 +107,11 @@ export class EvidenceMemory {
     for (const event of events) {
       switch (event.type) {
         case 'attribution':
-          this.remember(event.attribution);
+          this.open.set(event.attribution);
           break;
         case 'close':
           this.open.delete(event.attribution.connection);
-          this.closed.add(event.attribution);
+          this.closed.next().set(event.attribution);
           break;
         case 'notice':
           keep(this.notices, event.notice, MAX_NOTICES);
@@ -130,11 +129,12 @@ export class EvidenceMemory {
   ask(selector: Selector): Choice {
     const choice = new Choice(selector);
     const said: OutputEvent[] = [];
-    for (const attribution of this.closed.all) {
+    for (const kept of this.closed.all) {
+      const attribution = kept.get();
       // Known from its first word on, whatever its last one is.
       said.push({ type: 'attribution', attribution }, { type: 'close', attribution });
     }
-    for (const attribution of this.open.values()) said.push({ type: 'attribution', attribution });
+    for (const attribution of this.open.all) said.push({ type: 'attribution', attribution });
     for (const notice of this.notices) said.push({ type: 'notice', notice });
     for (const loss of this.losses) said.push({ type: 'loss', loss });
     choice.hear(said);
@@ -143,7 +143,7 @@ export class EvidenceMemory {
 
   /** What its client asked of the same Service before. */
   before(attribution: Attribution): readonly EarlierConnection[] {
-    return this.earlier.before(attribution, [...this.open.values()]);
+    return this.earlier.before(attribution, this.open.all);
   }
 
   /** A gatherer that was given everything that is remembered. */
@@ -182,13 +182,6 @@ export class EvidenceMemory {
       this.rings.set(node, rings);
     }
     return rings;
-  }
-
-  private remember(attribution: Attribution): void {
-    this.open.set(attribution.connection, attribution);
-    if (this.open.size <= this.options.connections) return;
-    const [oldest] = this.open.keys();
-    if (oldest !== undefined) this.open.delete(oldest);
   }
 
   /** What was told last of anything is kept, however long ago that was. */

@@ -1,21 +1,29 @@
-/** The last items of a sequence: adding one is a store, and forgets the first of them once there are `capacity`. */
+/** The last items of a sequence. Once there are `capacity`, the place of the oldest is used for the next. */
 export class Ring<T> {
   private readonly items: T[] = [];
   private readonly capacity: number;
-  /** Where the next one goes: the place of the oldest, once all places are taken. */
-  private next = 0;
+  private readonly make: () => T;
+  /** The place of the next one: of the oldest, once all places are taken. */
+  private at = 0;
 
-  constructor(capacity: number) {
+  constructor(capacity: number, make: () => T) {
     this.capacity = capacity;
+    this.make = make;
   }
 
-  add(item: T): void {
-    this.items[this.next] = item;
-    this.next = (this.next + 1) % this.capacity;
+  /** The place for the next item, which the caller fills. */
+  next(): T {
+    let item = this.items[this.at];
+    if (item === undefined) {
+      item = this.make();
+      this.items[this.at] = item;
+    }
+    this.at = (this.at + 1) % this.capacity;
+    return item;
   }
 
-  /** In order. */
+  /** In order; valid until `next`. */
   get all(): T[] {
-    return [...this.items.slice(this.next), ...this.items.slice(0, this.next)];
+    return [...this.items.slice(this.at), ...this.items.slice(0, this.at)];
   }
 }

@@ -18,6 +18,7 @@ const READER_LEFT = new Set([
 /** A stream that somebody else owns, written to without ever waiting for it. */
 export class Output {
   private readonly stream: Writable;
+  private readonly isDescriptor: boolean;
   private readonly gone = new AbortController();
   private failure: Error | undefined;
   private overflowing = false;
@@ -26,6 +27,7 @@ export class Output {
   /** `onRoom` is called when everything that was waiting has been read after the bound was exceeded. */
   constructor(stream: Writable, onRoom: () => void) {
     this.stream = stream;
+    this.isDescriptor = 'fd' in stream && typeof stream.fd === 'number';
     this.onRoom = onRoom;
     stream.on('error', this.fail);
     stream.on('close', this.leave);
@@ -45,9 +47,17 @@ export class Output {
     return this.overflowing;
   }
 
-  /** Bytes are the stream's from then on. */
+  /** Bytes are the stream's from then on, unless they are `handedOver`. */
   write(piece: string | Uint8Array): void {
     if (piece.length > 0 && !this.gone.signal.aborted) this.stream.write(piece);
+  }
+
+  /**
+   * Whether the system has all that was written: at once with a file, a terminal, and a pipe that has room. Of
+   * streams that are no descriptor nobody knows what they keep.
+   */
+  get handedOver(): boolean {
+    return this.isDescriptor && this.stream.writableLength === 0;
   }
 
   /** A promise that resolves when the stream wants more, or `undefined` if it does now. */

@@ -73,7 +73,9 @@ export class TextSink implements Sink {
   }
 
   private flush(): void {
-    if (this.lines.length > 0) this.out.write(this.lines.take());
+    if (this.lines.length === 0) return;
+    this.out.write(this.lines.take());
+    if (this.out.handedOver) this.lines.release();
   }
 
   private get deaf(): boolean {

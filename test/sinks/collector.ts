@@ -32,3 +32,31 @@ export class Collector extends Writable {
     else done();
   }
 }
+
+/** Like a file or a pipe of the system: takes a copy of what is written, which may be after a while. */
+export class Descriptor extends Writable {
+  readonly fd = 1;
+  text = '';
+  private stalled = false;
+  private waiting: (() => void) | undefined;
+
+  stall(): void {
+    this.stalled = true;
+  }
+
+  resume(): void {
+    this.stalled = false;
+    const { waiting } = this;
+    this.waiting = undefined;
+    waiting?.();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    const take = (): void => {
+      this.text += chunk.toString('utf8');
+      done();
+    };
+    if (this.stalled) this.waiting = take;
+    else take();
+  }
+}

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/model/problem.js';
 import { createSink } from '../../src/sinks/create-sink.js';
 import { FORMATS } from '../../src/sinks/sink.js';
-import { Collector } from './collector.js';
+import { Collector, Descriptor } from './collector.js';
 import { attribution, close, HOSTILE, START, streams, summary } from './events.js';
 
 const named = (name: string) =>
@@ -71,6 +71,24 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
     sink.write([summary()]);
     await sink.end();
     if (format !== 'summary') expect(to.stdout.lines.length).toBeGreaterThan(3000);
+  });
+
+  it('writes the same to a descriptor, whether that takes it at once or later', async () => {
+    const plain = streams();
+    const stdout = new Descriptor();
+    const to = { ...streams(), stdout };
+    for (const one of [plain, to]) {
+      const sink = createSink(format, one);
+      for (let i = 0; i < 40; i++) {
+        if (i % 7 === 3) stdout.stall();
+        sink.write(many(20).map((event) => ({ ...event })));
+        if (i % 7 === 5) stdout.resume();
+      }
+      sink.write([summary()]);
+      stdout.resume();
+      await sink.end();
+    }
+    expect(stdout.text).toBe(plain.stdout.text);
   });
 
   it('stops quietly when nobody reads any more', async () => {
