@@ -1,14 +1,7 @@
-import type {
-  Attribution,
-  Backend,
-  Outcome,
-  Reason,
-  ServiceRef,
-  Traffic,
-  Verdict,
-} from '../model/attribution.js';
+import type { Attribution, Backend, ServiceRef, Traffic } from '../model/attribution.js';
 import type { ServiceEntry } from '../model/services.js';
 import type { Nanos } from '../model/time.js';
+import { UNSAID } from './saying.js';
 
 /** Moment that is not known. */
 export const NEVER = Number.NEGATIVE_INFINITY;
@@ -67,9 +60,29 @@ const W_IPID = 14;
 const W_RESOLUTION = 15;
 const W_ANSWER_ISN = 26;
 const W_LATENESS = 27;
+const W_TAGS = 28;
+const W_VANTAGE = 29;
+const W_INTERFACE_IN = 30;
+const W_INTERFACE_OUT = 31;
 const W_CONNTRACK_RESOLUTION = 42;
 const W_CONNTRACK_ID = 43;
+const W_ZONE = 44; // and one, so that 0 is none
+const W_SENT_AGAIN = 45; // retransmits, and from LATER_SHIFT on later entries
+const W_MISSING = 46;
+const W_JUDGED_MARK = 47;
 export const CONNECTION_WORDS = 48;
+
+/** In W_TAGS. */
+const IS_IPV6 = 1 << 0;
+const ANSWERED_BEFORE = 1 << 1;
+const LEFT_SEEN = 1 << 2;
+const KNOWS_CONNTRACK_ID = 1 << 3;
+const SOURCE_SHIFT = 4;
+const SOURCES = ['packet', 'conntrack', 'listing'] as const;
+
+/** Half a word for either count in W_SENT_AGAIN. */
+const LATER_SHIFT = 16;
+const MOST_COUNTED = 0xffff;
 
 /** Moments and spans in ns, as doubles. */
 const M_TIME = 0;
@@ -105,10 +118,25 @@ export interface FarSight {
   interfaceOut: number;
 }
 
+/** What few connections have. */
+class Rarities {
+  /** What was seen of it at another node, behind its translation. */
+  far: FarSight | undefined;
+  /** Where neither rules nor cluster know the port: an entry of the Service that has the address. */
+  byAddress: ServiceEntry | undefined;
+  original: Traffic | undefined;
+  reply: Traffic | undefined;
+  /** Endpoints that got earlier transmissions of the same opening packet: `ip:port`. */
+  earlier: string[] | undefined;
+  /** UDP: when to look again whether its endpoint is still there. */
+  staleLookAt = NEVER;
+}
+
 /**
  * One connection (a UDP flow, an SCTP association): filled by numbers, described when there is something to
  * say. Made once for its place in the table and used again for the next one there, so that connections cost
- * the garbage collector nothing; who holds one after its release holds another connection.
+ * the garbage collector nothing; who holds one after its release holds another connection. Of a million there
+ * are a million, so an object holds little: numbers lie in the table's arrays, and what few have lies apart.
  */
 export class Connection {
   readonly slot: number;
@@ -117,58 +145,22 @@ export class Connection {
   serial = 0;
   kind = FREE;
   bits = 0;
-  family: 4 | 6 = 4;
-  protocol = 0;
-  zone = -1;
-  timeSource: 'packet' | 'conntrack' | 'listing' = 'packet';
-  /** Whether `answerTime` is from the client's side. */
-  answeredBefore = false;
-  retransmits = 0;
-  /** How many entries conntrack made for later transmissions of its opening packet. */
-  laterEntries = 0;
-  interfaceIn = 0;
-  interfaceOut = 0;
-  /** Place among the state's vantages of the node that translated it, or first saw it. */
-  vantage = 0;
-  /** What was seen of it at another node, behind its translation. */
-  far: FarSight | undefined;
-  /** Whether `interfaceOut` is one that the packet was seen to leave by. */
-  leftSeen = false;
-  /** UDP: how many datagrams in a row no translated copy followed. */
-  missing = 0;
-  /** UDP: when to look again whether its endpoint is still there. */
-  staleLookAt = NEVER;
-  private knowsConntrackId = false;
   /** What the rules and the cluster said of the address when it began. */
-  byRules: ServiceEntry | undefined;
+  private rules: ServiceEntry | undefined;
   byCluster: ServiceEntry | undefined;
-  /** Where neither knows the port: an entry of the Service that has the address. */
-  byAddress: ServiceEntry | undefined;
-  original: Traffic | undefined;
-  reply: Traffic | undefined;
-  /** Endpoints that got earlier transmissions of the same opening packet: `ip:port`. */
-  earlier: string[] | undefined;
+  private rarities: Rarities | undefined;
 
-  // What was last judged, to know whether it is worth a description.
-  judged: Verdict | undefined;
-  judgedReason: Reason | undefined;
-  judgedOutcome: Outcome = 'open';
-  judgedMark = 0;
-  judgedRules: ServiceEntry | undefined;
-
-  // What was last said, to know whether there is something new.
-  id: string | undefined;
-  /** Its time as it was told with the id. */
-  startTime: Nanos | undefined;
-  saidVerdict: Verdict | undefined;
-  saidReason: Reason | undefined;
-  saidOutcome: Outcome = 'open';
+  /** What was last judged, to know whether it is worth a description (see saying.ts). */
+  judged = UNSAID;
+  /** What the summary counts it as. */
+  said = UNSAID;
 
   // What its last line told, to know whether another one would tell something else. Not the line itself: one
   // for each of a million open connections would be most of the memory.
-  toldVerdict: Verdict | undefined;
-  toldReason: Reason | undefined;
-  toldOutcome: Outcome = 'open';
+  told = UNSAID;
+  id: string | undefined;
+  /** Its time as it was told with the id. */
+  startTime: Nanos | undefined;
   toldBackend: Backend | undefined;
   toldService: ServiceRef | undefined;
   toldSource: Attribution['source'];
@@ -183,48 +175,23 @@ export class Connection {
     this.serial = serial;
     this.kind = LONE;
     this.bits = 0;
-    this.family = family;
-    this.protocol = protocol;
-    this.zone = -1;
-    this.timeSource = 'packet';
-    this.answeredBefore = false;
-    this.retransmits = 0;
-    this.laterEntries = 0;
-    this.interfaceIn = 0;
-    this.interfaceOut = 0;
-    this.vantage = 0;
-    this.far = undefined;
-    this.leftSeen = false;
-    this.missing = 0;
-    this.staleLookAt = NEVER;
-    this.knowsConntrackId = false;
-    this.byRules = undefined;
+    this.rules = undefined;
     this.byCluster = undefined;
-    this.byAddress = undefined;
-    this.original = undefined;
-    this.reply = undefined;
-    this.earlier = undefined;
-    this.judged = undefined;
-    this.judgedReason = undefined;
-    this.judgedOutcome = 'open';
-    this.judgedMark = 0;
-    this.judgedRules = undefined;
+    this.rarities = undefined;
+    this.judged = UNSAID;
+    this.said = UNSAID;
+    this.told = UNSAID;
     this.id = undefined;
     this.startTime = undefined;
-    this.toldVerdict = undefined;
-    this.toldReason = undefined;
-    this.toldOutcome = 'open';
     this.toldBackend = undefined;
     this.toldService = undefined;
     this.toldSource = undefined;
-    this.saidVerdict = undefined;
-    this.saidReason = undefined;
-    this.saidOutcome = 'open';
     const { words, moments } = this.numbers;
     const w = this.slot * CONNECTION_WORDS;
     words.fill(0, w, w + CONNECTION_WORDS);
     words[w + W_PROTOCOL] = protocol;
     words[w + W_RESOLUTION] = 1;
+    if (family === 6) words[w + W_TAGS] = IS_IPV6;
     const m = this.slot * CONNECTION_MOMENTS;
     moments.fill(NEVER, m, m + CONNECTION_MOMENTS);
     moments[m + M_CLOSE_AT] = Number.POSITIVE_INFINITY;
@@ -232,15 +199,159 @@ export class Connection {
     moments[m + M_NAT] = -1;
   }
 
+  get byRules(): ServiceEntry | undefined {
+    return this.rules;
+  }
+  /** What was judged with other rules is to be judged anew. */
+  set byRules(to: ServiceEntry | undefined) {
+    if (to !== this.rules) this.judged = UNSAID;
+    this.rules = to;
+  }
+
+  get far(): FarSight | undefined {
+    return this.rarities?.far;
+  }
+  set far(to: FarSight | undefined) {
+    if (to !== this.far) this.rare().far = to;
+  }
+  get byAddress(): ServiceEntry | undefined {
+    return this.rarities?.byAddress;
+  }
+  set byAddress(to: ServiceEntry | undefined) {
+    if (to !== this.byAddress) this.rare().byAddress = to;
+  }
+  get original(): Traffic | undefined {
+    return this.rarities?.original;
+  }
+  set original(to: Traffic | undefined) {
+    if (to !== this.original) this.rare().original = to;
+  }
+  get reply(): Traffic | undefined {
+    return this.rarities?.reply;
+  }
+  set reply(to: Traffic | undefined) {
+    if (to !== this.reply) this.rare().reply = to;
+  }
+  get earlier(): string[] | undefined {
+    return this.rarities?.earlier;
+  }
+  set earlier(to: string[] | undefined) {
+    if (to !== this.earlier) this.rare().earlier = to;
+  }
+  get staleLookAt(): number {
+    return this.rarities?.staleLookAt ?? NEVER;
+  }
+  set staleLookAt(to: number) {
+    this.rare().staleLookAt = to;
+  }
+
+  private rare(): Rarities {
+    this.rarities ??= new Rarities();
+    return this.rarities;
+  }
+
+  private word(which: number): number {
+    return this.numbers.words[this.slot * CONNECTION_WORDS + which] ?? 0;
+  }
+  private setWord(which: number, to: number): void {
+    this.numbers.words[this.slot * CONNECTION_WORDS + which] = to;
+  }
+  private hasTag(tag: number): boolean {
+    return (this.word(W_TAGS) & tag) !== 0;
+  }
+  private setTag(tag: number, to: boolean): void {
+    const tags = this.word(W_TAGS);
+    this.setWord(W_TAGS, to ? tags | tag : tags & ~tag);
+  }
+
+  get family(): 4 | 6 {
+    return this.hasTag(IS_IPV6) ? 6 : 4;
+  }
+  get protocol(): number {
+    return this.word(W_PROTOCOL);
+  }
+  /** Negative if unknown. */
+  get zone(): number {
+    return this.word(W_ZONE) - 1;
+  }
+  set zone(to: number) {
+    this.setWord(W_ZONE, to + 1);
+  }
+  get timeSource(): Attribution['timeSource'] {
+    return SOURCES[this.word(W_TAGS) >> SOURCE_SHIFT] ?? 'packet';
+  }
+  set timeSource(to: Attribution['timeSource']) {
+    const flags = this.word(W_TAGS) & ((1 << SOURCE_SHIFT) - 1);
+    this.setWord(W_TAGS, flags | (SOURCES.indexOf(to) << SOURCE_SHIFT));
+  }
+  /** Whether `answerTime` is from the client's side. */
+  get answeredBefore(): boolean {
+    return this.hasTag(ANSWERED_BEFORE);
+  }
+  set answeredBefore(to: boolean) {
+    this.setTag(ANSWERED_BEFORE, to);
+  }
+  /** Whether `interfaceOut` is one that the packet was seen to leave by. */
+  get leftSeen(): boolean {
+    return this.hasTag(LEFT_SEEN);
+  }
+  set leftSeen(to: boolean) {
+    this.setTag(LEFT_SEEN, to);
+  }
+  /** Counts up to MOST_COUNTED. */
+  get retransmits(): number {
+    return this.word(W_SENT_AGAIN) & MOST_COUNTED;
+  }
+  set retransmits(to: number) {
+    const later = this.laterEntries << LATER_SHIFT;
+    this.setWord(W_SENT_AGAIN, later | Math.min(to, MOST_COUNTED));
+  }
+  /** How many entries conntrack made for later transmissions of its opening packet; counts up to MOST_COUNTED. */
+  get laterEntries(): number {
+    return this.word(W_SENT_AGAIN) >>> LATER_SHIFT;
+  }
+  set laterEntries(to: number) {
+    this.setWord(W_SENT_AGAIN, (Math.min(to, MOST_COUNTED) << LATER_SHIFT) | this.retransmits);
+  }
+  /** UDP: how many datagrams in a row no translated copy followed. */
+  get missing(): number {
+    return this.word(W_MISSING);
+  }
+  set missing(to: number) {
+    this.setWord(W_MISSING, to);
+  }
+  get judgedMark(): number {
+    return this.word(W_JUDGED_MARK);
+  }
+  set judgedMark(to: number) {
+    this.setWord(W_JUDGED_MARK, to);
+  }
+  get interfaceIn(): number {
+    return this.word(W_INTERFACE_IN);
+  }
+  set interfaceIn(to: number) {
+    this.setWord(W_INTERFACE_IN, to);
+  }
+  get interfaceOut(): number {
+    return this.word(W_INTERFACE_OUT);
+  }
+  set interfaceOut(to: number) {
+    this.setWord(W_INTERFACE_OUT, to);
+  }
+  /** Place among the state's vantages of the node that translated it, or first saw it. */
+  get vantage(): number {
+    return this.word(W_VANTAGE);
+  }
+  set vantage(to: number) {
+    this.setWord(W_VANTAGE, to);
+  }
   /** Negative if unknown. */
   get conntrackId(): number {
-    return this.knowsConntrackId
-      ? (this.numbers.words[this.slot * CONNECTION_WORDS + W_CONNTRACK_ID] ?? 0)
-      : -1;
+    return this.hasTag(KNOWS_CONNTRACK_ID) ? this.word(W_CONNTRACK_ID) : -1;
   }
   set conntrackId(to: number) {
-    this.knowsConntrackId = to >= 0;
-    this.numbers.words[this.slot * CONNECTION_WORDS + W_CONNTRACK_ID] = to;
+    this.setTag(KNOWS_CONNTRACK_ID, to >= 0);
+    this.setWord(W_CONNTRACK_ID, to);
   }
 
   /** Best known moment of its first packet, relative ns; NEVER if only an undated listing told of it. */
@@ -252,47 +363,47 @@ export class Connection {
   }
   /** `time` is a multiple of this many ns; the packet passed within [time - lateness, time + resolution). */
   get resolution(): number {
-    return this.numbers.words[this.slot * CONNECTION_WORDS + W_RESOLUTION] ?? 0;
+    return this.word(W_RESOLUTION);
   }
   set resolution(to: number) {
-    this.numbers.words[this.slot * CONNECTION_WORDS + W_RESOLUTION] = to;
+    this.setWord(W_RESOLUTION, to);
   }
   get lateness(): number {
-    return this.numbers.words[this.slot * CONNECTION_WORDS + W_LATENESS] ?? 0;
+    return this.word(W_LATENESS);
   }
   set lateness(to: number) {
-    this.numbers.words[this.slot * CONNECTION_WORDS + W_LATENESS] = to;
+    this.setWord(W_LATENESS, to);
   }
   get isn(): number {
-    return this.numbers.words[this.slot * CONNECTION_WORDS + W_ISN] ?? 0;
+    return this.word(W_ISN);
   }
   set isn(to: number) {
-    this.numbers.words[this.slot * CONNECTION_WORDS + W_ISN] = to;
+    this.setWord(W_ISN, to);
   }
   get answerIsn(): number {
-    return this.numbers.words[this.slot * CONNECTION_WORDS + W_ANSWER_ISN] ?? 0;
+    return this.word(W_ANSWER_ISN);
   }
   set answerIsn(to: number) {
-    this.numbers.words[this.slot * CONNECTION_WORDS + W_ANSWER_ISN] = to;
+    this.setWord(W_ANSWER_ISN, to);
   }
   /** Fingerprint and identification of the last opening packet (UDP: of the last datagram), and the one before. */
   get print(): number {
-    return this.numbers.words[this.slot * CONNECTION_WORDS + W_PRINT] ?? 0;
+    return this.word(W_PRINT);
   }
   set print(to: number) {
-    this.numbers.words[this.slot * CONNECTION_WORDS + W_PRINT] = to;
+    this.setWord(W_PRINT, to);
   }
   get oldPrint(): number {
-    return this.numbers.words[this.slot * CONNECTION_WORDS + W_OLD_PRINT] ?? 0;
+    return this.word(W_OLD_PRINT);
   }
   set oldPrint(to: number) {
-    this.numbers.words[this.slot * CONNECTION_WORDS + W_OLD_PRINT] = to;
+    this.setWord(W_OLD_PRINT, to);
   }
   get ipid(): number {
-    return this.numbers.words[this.slot * CONNECTION_WORDS + W_IPID] ?? 0;
+    return this.word(W_IPID);
   }
   set ipid(to: number) {
-    this.numbers.words[this.slot * CONNECTION_WORDS + W_IPID] = to;
+    this.setWord(W_IPID, to);
   }
   /** When the client last sent an opening packet (UDP: a datagram), before and after translation. */
   get lastSent(): number {
@@ -389,10 +500,10 @@ export class Connection {
     this.numbers.moments[this.slot * CONNECTION_MOMENTS + M_CONNTRACK] = to;
   }
   get conntrackResolution(): number {
-    return this.numbers.words[this.slot * CONNECTION_WORDS + W_CONNTRACK_RESOLUTION] ?? 0;
+    return this.word(W_CONNTRACK_RESOLUTION);
   }
   set conntrackResolution(to: number) {
-    this.numbers.words[this.slot * CONNECTION_WORDS + W_CONNTRACK_RESOLUTION] = to;
+    this.setWord(W_CONNTRACK_RESOLUTION, to);
   }
   /** Moment of conntrack's DESTROY. */
   get conntrackEnd(): number {

@@ -38,6 +38,7 @@ import {
 } from './connection.js';
 import { clientPlace, clientText, describe, describeDirect, identify } from './describe.js';
 import { whereTo } from './entries.js';
+import { outcomeIn, reasonIn, sayingOf, UNSAID, verdictIn } from './saying.js';
 import { count, LIMITS, type State } from './state.js';
 import { mix } from './tuple-map.js';
 import { type Judgement, judge, outcomeOf } from './verdict.js';
@@ -200,21 +201,14 @@ export function serviceNode(
 export function say(state: State, c: Connection): void {
   if (c.kind !== SERVICE) return;
   const j = judge(state, c);
-  if (j.outcome !== c.saidOutcome) {
-    state.outcomes[c.saidOutcome]--;
-    state.outcomes[j.outcome]++;
-    c.saidOutcome = j.outcome;
-  }
+  tally(state, c, j);
   if (j.verdict === undefined) return;
-  tally(state, c, j.verdict, j.reason);
   if (!state.describes || !isNews(state, c, j)) return;
   const attribution = describe(state, c, j);
-  const first = c.toldVerdict === undefined;
+  const first = c.told === UNSAID;
   if (!first && toldTheSame(c, attribution)) return;
   const { backend } = attribution;
-  c.toldVerdict = attribution.verdict;
-  c.toldReason = attribution.reason;
-  c.toldOutcome = attribution.outcome;
+  c.told = sayingOf(attribution);
   c.toldBackend = backend;
   c.toldService = attribution.service;
   c.toldSource = attribution.source;
@@ -239,9 +233,7 @@ export function say(state: State, c: Connection): void {
 function toldTheSame(c: Connection, now: Attribution): boolean {
   const { toldBackend: backend, toldService: service, toldSource: source } = c;
   return (
-    c.toldVerdict === now.verdict &&
-    c.toldReason === now.reason &&
-    c.toldOutcome === now.outcome &&
+    c.told === sayingOf(now) &&
     (backend === now.backend ||
       (backend?.ip === now.backend?.ip &&
         backend?.port === now.backend?.port &&
@@ -283,36 +275,30 @@ function isNews(state: State, c: Connection, j: Judgement): boolean {
       mark = mix(mark ^ (w[at + T_DST + i] ?? 0));
     }
   }
-  const news =
-    c.judged !== j.verdict ||
-    c.judgedReason !== j.reason ||
-    c.judgedOutcome !== j.outcome ||
-    c.judgedMark !== mark ||
-    c.judgedRules !== c.byRules;
-  c.judged = j.verdict;
-  c.judgedReason = j.reason;
-  c.judgedOutcome = j.outcome;
+  const saying = sayingOf(j);
+  if (c.judged === saying && c.judgedMark === mark) return false;
+  c.judged = saying;
   c.judgedMark = mark;
-  c.judgedRules = c.byRules;
-  return news;
+  return true;
 }
 
-function tally(
-  state: State,
-  c: Connection,
-  verdict: 'attributed' | 'unattributed' | 'conflict',
-  reason: Connection['saidReason'],
-): void {
-  if (c.saidVerdict !== verdict) {
-    if (c.saidVerdict !== undefined) state.verdicts[c.saidVerdict]--;
-    state.verdicts[verdict]++;
-    c.saidVerdict = verdict;
-  }
-  if (c.saidReason !== reason) {
-    if (c.saidReason !== undefined) count(state.reasons, c.saidReason, -1);
-    if (reason !== undefined) count(state.reasons, reason, 1);
-    c.saidReason = reason;
-  }
+/** Counts a connection as what it is judged to be. Without a verdict it keeps the one that it had. */
+function tally(state: State, c: Connection, j: Judgement): void {
+  const before = c.said;
+  const verdict = j.verdict ?? verdictIn(before);
+  const reason = j.verdict === undefined ? reasonIn(before) : j.reason;
+  const { outcome } = j;
+  const now = sayingOf({ verdict, reason, outcome });
+  if (now === before) return;
+  c.said = now;
+  state.outcomes[outcomeIn(before)]--;
+  state.outcomes[outcome]++;
+  const oldVerdict = verdictIn(before);
+  if (oldVerdict !== undefined) state.verdicts[oldVerdict]--;
+  if (verdict !== undefined) state.verdicts[verdict]++;
+  const oldReason = reasonIn(before);
+  if (oldReason !== undefined) count(state.reasons, oldReason, -1);
+  if (reason !== undefined) count(state.reasons, reason, 1);
 }
 
 /** Notes the end of a connection; its last word follows when late copies had time to come. */
@@ -386,7 +372,7 @@ function review(state: State, c: Connection, now: number): void {
       c.endTime = c.lastSeen;
       c.closeAt = now;
     } else {
-      if ((c.bits & SETTLED) !== 0 && c.saidOutcome === 'open') say(state, c);
+      if ((c.bits & SETTLED) !== 0 && outcomeIn(c.said) === 'open') say(state, c);
       reschedule(state, c, (c.bits & SETTLED) === 0 ? Math.min(due, idle) : idle);
       return;
     }
@@ -452,9 +438,10 @@ function reschedule(state: State, c: Connection, at: number): void {
 
 /** Where others are seen on both sides of their translation, one that was not has a hole in its story. */
 function tellMissingCopy(state: State, c: Connection): void {
-  if (!state.vantageOf(c).seesBothSides || c.lastSent === NEVER || c.saidOutcome === 'rejected')
-    return;
-  if (c.saidReason === 'no-endpoints' || c.saidReason === 'filtered') return;
+  if (!state.vantageOf(c).seesBothSides || c.lastSent === NEVER) return;
+  if (outcomeIn(c.said) === 'rejected') return;
+  const reason = reasonIn(c.said);
+  if (reason === 'no-endpoints' || reason === 'filtered') return;
   const before = (c.bits & SAW_PRE) !== 0;
   const after = (c.bits & SAW_POST) !== 0;
   // What is translated to the node itself is delivered there, and leaves by no interface.
@@ -479,7 +466,7 @@ function isDeliveredHere(state: State, c: Connection): boolean {
 export function close(state: State, c: Connection): void {
   c.bits |= SETTLED;
   // The cluster may have told something since: a name that was not known when there was last something to say.
-  c.judged = undefined;
+  c.judged = UNSAID;
   say(state, c);
   if (state.describes) {
     tellMissingCopy(state, c);
