@@ -44,13 +44,14 @@ export const T_SRC = 0;
 export const T_DST = 4;
 export const T_SPORT = 8;
 export const T_DPORT = 9;
-/** Offsets of the three tuples: as the client sent it, translated as conntrack says, translated as seen. */
+/** Offsets of the three tuples: as the client sent it, translated as seen, translated as conntrack says. */
 export const ORIGINAL = 0;
 export const BY_PACKETS = 16;
 export const BY_CONNTRACK = 32;
 /**
  * Beside the tuples: numbers of 32 bits. A connection's words are three lines of the cache: what every packet
- * asks for in the first, what its translated copies do in the second, conntrack's in the third.
+ * asks for in the first, what its translated copies and its opening do in the second, conntrack's and what is
+ * counted in the third.
  */
 export const W_PROTOCOL = 10;
 const W_ISN = 11;
@@ -118,7 +119,7 @@ export interface FarSight {
   interfaceOut: number;
 }
 
-/** What few connections have. */
+/** What few connections have: of those over TCP, none that is plain and whose entry has no counters. */
 class Rarities {
   /** What was seen of it at another node, behind its translation. */
   far: FarSight | undefined;
@@ -130,6 +131,15 @@ class Rarities {
   earlier: string[] | undefined;
   /** UDP: when to look again whether its endpoint is still there. */
   staleLookAt = NEVER;
+
+  clear(): void {
+    this.far = undefined;
+    this.byAddress = undefined;
+    this.original = undefined;
+    this.reply = undefined;
+    this.earlier = undefined;
+    this.staleLookAt = NEVER;
+  }
 }
 
 /**
@@ -177,7 +187,7 @@ export class Connection {
     this.bits = 0;
     this.rules = undefined;
     this.byCluster = undefined;
-    this.rarities = undefined;
+    this.rarities?.clear();
     this.judged = UNSAID;
     this.said = UNSAID;
     this.told = UNSAID;

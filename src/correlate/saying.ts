@@ -1,7 +1,10 @@
 import type { Outcome, Reason, Verdict } from '../model/attribution.js';
 
-/** Verdict, reason and outcome in one small number, of which each connection has several. */
-export const UNSAID = 0; // no verdict, no reason, open
+/**
+ * A saying is verdict, reason and outcome in one small number, of which each connection has several. This one has
+ * no verdict and no reason, and is open.
+ */
+export const UNSAID = 0;
 
 const VERDICT_CODES: Readonly<Record<Verdict, number>> = {
   attributed: 1,
@@ -43,13 +46,13 @@ function byCode<Name extends string>(codes: Readonly<Record<Name, number>>): rea
   return names;
 }
 
-interface Saying {
+interface Said {
   readonly verdict?: Verdict | undefined;
   readonly reason?: Reason | undefined;
   readonly outcome: Outcome;
 }
 
-export function sayingOf({ verdict, reason, outcome }: Saying): number {
+export function sayingOf({ verdict, reason, outcome }: Said): number {
   return (
     (verdict === undefined ? 0 : VERDICT_CODES[verdict]) |
     ((reason === undefined ? 0 : REASON_CODES[reason]) << REASON_SHIFT) |

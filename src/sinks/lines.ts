@@ -5,6 +5,8 @@ import { formatNanos, type Nanos } from '../model/time.js';
  * slow reader leaves waiting holds on to little more than itself.
  */
 const PIECE_BYTES = 64 * 1024;
+/** What was told at once may have taken more; so much is kept for the next. */
+const MOST_KEPT_BYTES = 2 * 1024 * 1024;
 /** Below this a loop copies faster than a call. */
 const COPY_BY_HAND = 16;
 /** Digits of the largest number that is written as an integer of 31 bits. */
@@ -75,6 +77,7 @@ export class Lines {
    */
   release(): void {
     if (this.length > 0) return;
+    if (this.bytes.length > MOST_KEPT_BYTES) this.bytes = Buffer.allocUnsafeSlow(PIECE_BYTES);
     this.begin = 0;
     this.end = 0;
   }

@@ -1,11 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ours } from './children.js';
 import type { ChurnLab } from './churn-lab.js';
 import { compiledProgram } from './compile.js';
 import { type Context, programOf, settleMs } from './context.js';
 import { Watched } from './watched.js';
+
+/** SIGINT is how it is ended. */
+const EXIT_INTERRUPTED = 130;
 
 /** By then V8 has compiled what it will compile. */
 export const WARM_SECONDS = 3;
@@ -35,19 +38,28 @@ export async function measureLatency(
   const fifo = join(folder, 'lines');
   const times = join(folder, 'times');
   execFileSync('mkfifo', [fifo]);
-  execFileSync('mkdir', [times]);
+  await mkdir(times);
   try {
+    // Opened for both, it waits for nobody: a thread that waits here could not be ended.
+    const writer = await open(fifo, 'r+');
     const reader = readerOf(fifo);
-    // Whichever comes to an end first: that there is a reader, or the reader.
-    const writer = await Promise.race([open(fifo, 'w'), reader.then(() => undefined)]);
-    if (writer === undefined) throw new Error('the reader ended before there was anything to read');
+    // Asked for at the end.
+    reader.catch(() => undefined);
     const args = ['live', '--objects', node.objects, '-o', 'ndjson'];
     const argv = [...node.lab.enter('node'), process.execPath, programOf(context), ...args];
     const watched = new Watched(argv, writer.fd);
     await writer.close();
     await watched.says(/^watching /m);
     await watched.during(() => traffic(times), settleMs(context));
-    return latenciesOf(firstLines(await reader, await beginnings(times)));
+    if (watched.exitCode !== EXIT_INTERRUPTED) {
+      throw new Error(`live ended with ${watched.exitCode}: ${watched.said.stderr}`);
+    }
+    const begun = await beginnings(times);
+    const lines = firstLines(await reader, begun.byClient);
+    if (lines.length !== begun.count) {
+      throw new Error(`${begun.count} connections began, ${lines.length} were told of`);
+    }
+    return latenciesOf(lines);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -87,19 +99,23 @@ type Beginnings = ReadonlyMap<string, readonly number[]>;
 const BEGINNING_BYTES = 16;
 
 /** What the clients wrote (see churn/churn.cc), one file for each of their addresses. */
-async function beginnings(folder: string): Promise<Beginnings> {
-  const all = new Map<string, number[]>();
+async function beginnings(
+  folder: string,
+): Promise<{ readonly byClient: Beginnings; readonly count: number }> {
+  const byClient = new Map<string, number[]>();
+  let count = 0;
   for (const address of await readdir(folder)) {
     const told = await readFile(join(folder, address));
     for (let at = 0; at < told.length; at += BEGINNING_BYTES) {
       const client = `${address} ${told.readBigInt64LE(at + 8)}`;
       const began = Number(told.readBigInt64LE(at)) / 1000;
-      const known = all.get(client);
-      if (known === undefined) all.set(client, [began]);
+      const known = byClient.get(client);
+      if (known === undefined) byClient.set(client, [began]);
       else known.push(began);
+      count++;
     }
   }
-  return all;
+  return { byClient, count };
 }
 
 function sharesOf(lines: readonly FirstLine[]): Shares {
@@ -114,8 +130,12 @@ const PIECE_HEADER_BYTES = 16;
 interface Line {
   readonly type: string;
   readonly connection?: string;
+  readonly time?: string;
   readonly client?: { readonly ip: string; readonly port: number };
 }
+
+/** What a double of µs since 1970 may be off. */
+const CLOCK_SLACK_US = 1;
 
 function firstLines(told: Buffer, begun: Beginnings): FirstLine[] {
   const known = new Set<string>();
@@ -129,14 +149,21 @@ function firstLines(told: Buffer, begun: Beginnings): FirstLine[] {
     const whole = (rest + told.toString('latin1', begin, at)).split('\n');
     rest = whole.pop() ?? '';
     for (const line of whole) {
-      const { type, connection = '', client } = JSON.parse(line) as Line;
+      const { type, connection = '', time = '', client } = JSON.parse(line) as Line;
       if (type !== 'attribution' || known.has(connection)) continue;
       known.add(connection);
-      // A port is used again at the earliest when its connection is over.
-      const began = begun.get(`${client?.ip} ${client?.port}`)?.findLast((time) => time < came);
+      // Its time is of its SYN, or of conntrack's report: behind its beginning, before its port's next use.
+      const until = microseconds(time) + CLOCK_SLACK_US;
+      const began = begun.get(`${client?.ip} ${client?.port}`)?.findLast((one) => one <= until);
       if (began === undefined) throw new Error(`no client began ${line}`);
       lines.push({ began, latency: came - began });
     }
   }
   return lines;
+}
+
+/** Of an RFC 3339 time in UTC with nanoseconds. */
+function microseconds(time: string): number {
+  const [whole = '', fraction = '0Z'] = time.split('.');
+  return Date.parse(`${whole}Z`) * 1000 + Number(fraction.slice(0, -1).padEnd(9, '0')) / 1000;
 }

@@ -17,6 +17,8 @@ export class Watched {
   private readonly child: ChildProcess;
   private readonly ended: Promise<void>;
   private over = false;
+  /** Once it has ended, unless by a signal. */
+  exitCode: number | null = null;
 
   constructor(argv: readonly string[], stdout: number | 'ignore' | 'pipe' = 'ignore') {
     const [program = '', ...args] = argv;
@@ -29,11 +31,14 @@ export class Watched {
       });
     }
     this.ended = new Promise((resolve, reject) => {
-      this.child.once('error', reject).once('close', () => {
+      this.child.once('error', reject).once('close', (code) => {
         this.over = true;
+        this.exitCode = code;
         resolve();
       });
     });
+    // Told by whoever waits for it.
+    this.ended.catch(() => undefined);
   }
 
   /** Resolves when it has said this; rejects if it ends without. */

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
-import type { Attribution } from '../../src/model/attribution.js';
+import type { Attribution, Latency, Peer } from '../../src/model/attribution.js';
 import { KeptAttribution } from '../../src/pipeline/kept-attribution.js';
 
 /** All that can be said, everything different from what a place begins with. */
-const EVERYTHING: Required<Attribution> = {
+const EVERYTHING: Required<Attribution> & {
+  client: Required<Peer>;
+  latency: Required<Latency>;
+} = {
   connection: '00112233aabbccdd',
   time: 1n,
   timeSource: 'listing',

@@ -102,8 +102,8 @@ class Client {
       }
     }
     if (times_ != nullptr) {
-      fwrite(begins_.data(), sizeof(Beginning), begins_.size(), times_);
-      if (fclose(times_) != 0) Fail("fclose");
+      const size_t written = fwrite(begins_.data(), sizeof(Beginning), begins_.size(), times_);
+      if (fclose(times_) != 0 || written != begins_.size()) Fail("the times");
     }
     printf("{\"connected\":%ld,\"failed\":%ld,\"seconds\":%.6f}\n", stood_, failed_,
            static_cast<double>(Now() - start) / kSecondNs);
@@ -137,7 +137,7 @@ class Client {
     if (fd < 0) Fail("socket");
     const linger reset{1, 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    const int64_t before = Now(CLOCK_REALTIME);
+    const int64_t before = times_ == nullptr ? 0 : Now(CLOCK_REALTIME);
     if (connect(fd, reinterpret_cast<const sockaddr*>(&to_), sizeof to_) != 0 &&
         errno != EINPROGRESS) {
       failed_++;

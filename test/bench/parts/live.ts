@@ -172,7 +172,7 @@ async function latencyRows(context: Context, node: ChurnLab): Promise<Row[]> {
       judged(
         {
           id: `latency-${perSecond}-${name}`,
-          target: `SYN to line at ${perSecond}/s, ${name}: at most ${most} µs`,
+          target: `connect to line at ${perSecond}/s, ${name}: at most ${most} µs`,
           ours: { what: name, unit: 'us', figure: figureOf(values) },
           remark: context.quick
             ? reached

@@ -90,12 +90,14 @@ async function firstSeconds(
   args: readonly string[],
 ): Promise<Figure> {
   const seconds: number[] = [];
-  const first = async (): Promise<number> => {
+  const first = async (traffic: Promise<unknown>): Promise<number> => {
     await pause(AHEAD_MS);
     const began = performance.now();
     const watched = new Watched(live(context, lab, args), 'pipe');
+    const told = watched.says(/"type":"attribution"/, 'stdout');
     try {
-      await watched.says(/"type":"attribution"/, 'stdout');
+      // Traffic that fails ends the waiting.
+      await Promise.race([told, traffic.then(() => told)]);
       return (performance.now() - began) / 1000;
     } finally {
       await watched.interrupt();
@@ -103,7 +105,7 @@ async function firstSeconds(
   };
   for (let round = 0; round <= context.rounds; round++) {
     const traffic = lab.churn(PER_SECOND * ASKED_SECONDS, PER_SECOND);
-    const [took] = await Promise.all([first(), traffic]);
+    const [took] = await Promise.all([first(traffic), traffic]);
     // The first fills the page cache.
     if (round > 0) seconds.push(took);
     context.say(`  first attribution after ${took.toFixed(2)} s`);
