@@ -203,12 +203,13 @@ export function say(state: State, c: Connection): void {
   const j = judge(state, c);
   tally(state, c, j);
   if (j.verdict === undefined) return;
+  // With a verdict, what it is counted as is what is said of it now.
   if (!state.describes || !isNews(state, c, j)) return;
   const attribution = describe(state, c, j);
   const first = c.told === UNSAID;
   if (!first && toldTheSame(c, attribution)) return;
   const { backend } = attribution;
-  c.told = sayingOf(attribution);
+  c.told = c.said;
   c.toldBackend = backend;
   c.toldService = attribution.service;
   c.toldSource = attribution.source;
@@ -233,7 +234,7 @@ export function say(state: State, c: Connection): void {
 function toldTheSame(c: Connection, now: Attribution): boolean {
   const { toldBackend: backend, toldService: service, toldSource: source } = c;
   return (
-    c.told === sayingOf(now) &&
+    c.told === c.said &&
     (backend === now.backend ||
       (backend?.ip === now.backend?.ip &&
         backend?.port === now.backend?.port &&
@@ -275,9 +276,8 @@ function isNews(state: State, c: Connection, j: Judgement): boolean {
       mark = mix(mark ^ (w[at + T_DST + i] ?? 0));
     }
   }
-  const saying = sayingOf(j);
-  if (c.judged === saying && c.judgedMark === mark) return false;
-  c.judged = saying;
+  if (c.judged === c.said && c.judgedMark === mark) return false;
+  c.judged = c.said;
   c.judgedMark = mark;
   return true;
 }

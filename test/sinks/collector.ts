@@ -1,8 +1,8 @@
 import { Writable } from 'node:stream';
 
-/** Keeps what is written; with `stalled` it reads nothing until `resume()`, like a pipe that nobody empties. */
+/** Keeps what is written; while `stalled` it reads nothing until `resume()`, like a pipe that nobody empties. */
 export class Collector extends Writable {
-  private readonly chunks: Buffer[] = [];
+  protected readonly chunks: Buffer[] = [];
   private waiting: (() => void) | undefined;
   private stalled: boolean;
 
@@ -19,27 +19,6 @@ export class Collector extends Writable {
     return this.text.split('\n').slice(0, -1);
   }
 
-  resume(): void {
-    this.stalled = false;
-    const { waiting } = this;
-    this.waiting = undefined;
-    waiting?.();
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.chunks.push(chunk);
-    if (this.stalled) this.waiting = done;
-    else done();
-  }
-}
-
-/** Like a file or a pipe of the system: takes a copy of what is written, which may be after a while. */
-export class Descriptor extends Writable {
-  readonly fd = 1;
-  text = '';
-  private stalled = false;
-  private waiting: (() => void) | undefined;
-
   stall(): void {
     this.stalled = true;
   }
@@ -52,11 +31,24 @@ export class Descriptor extends Writable {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    const take = (): void => {
-      this.text += chunk.toString('utf8');
+    this.chunks.push(chunk);
+    this.whenRead(done);
+  }
+
+  protected whenRead(then: () => void): void {
+    if (this.stalled) this.waiting = then;
+    else then();
+  }
+}
+
+/** Like a file or a pipe of the system: takes a copy of what is written, which may be after a while. */
+export class Descriptor extends Collector {
+  readonly fd = 1;
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.whenRead(() => {
+      this.chunks.push(Buffer.from(chunk));
       done();
-    };
-    if (this.stalled) this.waiting = take;
-    else take();
+    });
   }
 }
