@@ -19,6 +19,7 @@ import { classifyLone, close, explainLate, runAgenda } from './lifecycle.js';
 import { onConntrack, releaseHeld } from './on-conntrack.js';
 import { finishListings } from './on-listing.js';
 import { onPacket } from './on-packet.js';
+import { PlainConnections } from './plain.js';
 import { type EntrySet, ServiceIndex } from './service-index.js';
 import { type CorrelatorOptions, State } from './state.js';
 import { Vantage } from './vantage.js';
@@ -33,6 +34,8 @@ const HISTORY_NS = 3_600 * NANOS_PER_SECOND;
  */
 export class Correlator {
   private readonly state: State;
+  /** Where connections need only be counted. */
+  private plain: PlainConnections | undefined;
   private packetRows = 0;
   private pruned = Number.NEGATIVE_INFINITY;
   private clusterServices: readonly ServiceEntry[] = [];
@@ -42,6 +45,8 @@ export class Correlator {
   constructor(options: CorrelatorOptions) {
     this.home = options.node ?? '';
     this.state = new State(options, new Clock(options.baseSeconds), new ClusterState());
+    const countsOnly = options.describes === false && options.severalNodes !== true;
+    if (countsOnly && options.packetsOnly === true) this.plain = new PlainConnections(this.state);
   }
 
   /** Takes one event. What there is to say afterwards is got with `take`. */
@@ -53,6 +58,8 @@ export class Correlator {
         this.packets(event.rows, event.from ?? 0, event.to ?? event.rows.length);
         break;
       case 'conntrack':
+        this.plain?.dissolve();
+        this.plain = undefined;
         this.look(event.node);
         this.conntrack(event.rows, event.from ?? 0, event.to ?? event.rows.length);
         break;
@@ -116,6 +123,7 @@ export class Correlator {
    */
   finish(packetsSeen = this.packetRows): OutputEvent[] {
     const { state } = this;
+    this.plain?.conclude();
     state.finished = true;
     releaseHeld(state);
     finishListings(state);
@@ -167,7 +175,7 @@ export class Correlator {
   }
 
   private packets(rows: PacketRows, from: number, to: number): void {
-    const { state } = this;
+    const { state, plain } = this;
     const { words } = rows;
     this.packetRows += to - from;
     for (let i = from; i < to; i++) {
@@ -176,7 +184,7 @@ export class Correlator {
       const time = state.clock.at(seconds, words[at + P_NSEC] ?? 0);
       if (seconds === 0) state.hasUntimedPackets = true;
       this.advance(time);
-      onPacket(state, words, at, time);
+      if (plain === undefined || !plain.take(words, at, time)) onPacket(state, words, at, time);
     }
   }
 
@@ -199,6 +207,8 @@ export class Correlator {
     if (to > state.last) state.last = to;
     if (to <= state.now) return;
     state.now = to;
+    const { plain } = this;
+    if (plain !== undefined && plain.due <= to) plain.advance(to);
     if (state.held.due <= to) releaseHeld(state);
     if (state.agenda.next() <= to) runAgenda(state, to);
   }
@@ -209,6 +219,7 @@ export class Correlator {
     if (state.now < this.pruned + PRUNE_EVERY_NS) return;
     this.pruned = state.now;
     state.table.trim();
+    this.plain?.trim();
     state.cluster.prune(state.clock.absolute(Math.floor(state.now - HISTORY_NS)));
   }
 
@@ -219,6 +230,8 @@ export class Correlator {
     if (name === state.at.name) return;
     let place = state.vantages.findIndex((vantage) => vantage.name === name);
     if (place < 0) {
+      this.plain?.dissolve();
+      this.plain = undefined;
       place = state.vantages.push(new Vantage(name)) - 1;
       this.indexVantage(place);
     }
@@ -248,6 +261,8 @@ export class Correlator {
 
   private indexRules(): void {
     const { state } = this;
+    // Those that there are were explained by what was known when they began.
+    this.plain?.dissolve();
     for (const vantage of state.vantages) {
       const all = this.rulesAt(vantage);
       vantage.byRules = new ServiceIndex(all, this.localAddresses(vantage));
@@ -262,6 +277,7 @@ export class Correlator {
     const services = cluster.services(undefined);
     if (!force && services === this.clusterServices) return;
     this.clusterServices = services;
+    this.plain?.dissolve();
     for (const vantage of state.vantages) {
       vantage.byCluster = new ServiceIndex([{ entries: services }], this.localAddresses(vantage));
     }

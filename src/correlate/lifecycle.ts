@@ -61,7 +61,7 @@ export function admit(state: State, c: Connection, node = state.here): void {
 }
 
 /** Asks the rules and the cluster, as the connection's node has them, whose address it was sent to. */
-function lookUp(state: State, c: Connection): void {
+export function lookUp(state: State, c: Connection): void {
   const w = state.table.words;
   const at = state.table.at(c) + ORIGINAL;
   const { destinations } = state.vantageOf(c);
