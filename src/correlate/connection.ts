@@ -1,10 +1,12 @@
 import type { Attribution, Backend, ServiceRef, Traffic } from '../model/attribution.js';
 import type { ServiceEntry } from '../model/services.js';
 import type { Nanos } from '../model/time.js';
-import { UNSAID } from './saying.js';
 
 /** Moment that is not known. */
 export const NEVER = Number.NEGATIVE_INFINITY;
+
+/** Verdict, reason and outcome in one small number (see saying.ts): there is no verdict and no reason, and it is open. */
+export const UNSAID = 0;
 
 /** How a connection stands to Services. */
 export const LONE = 0; // a SYN to an address that no Service owns: direct, other, or the far side of a translation

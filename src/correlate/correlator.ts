@@ -1,15 +1,10 @@
 import type { OutputEvent, Summary } from '../model/attribution.js';
 import type { ClusterChange, ClusterKind } from '../model/cluster.js';
-import {
-  C_BITS,
-  C_NSEC,
-  C_SEC,
-  CONNTRACK_WORDS,
-  type ConntrackRows,
-  HAS_TIME,
-} from '../model/conntrack.js';
+import { C_BITS, C_NSEC, C_SEC, CONNTRACK_WORDS, HAS_TIME } from '../model/conntrack.js';
+import type { ConntrackRows } from '../model/conntrack-rows.js';
 import type { InputEvent } from '../model/event.js';
-import { P_NSEC, P_SEC, PACKET_WORDS, type PacketRows } from '../model/packet.js';
+import { P_NSEC, P_SEC, PACKET_WORDS } from '../model/packet.js';
+import type { PacketRows } from '../model/packet-rows.js';
 import type { ServiceEntry } from '../model/services.js';
 import { NANOS_PER_SECOND } from '../model/time.js';
 import { Clock } from './clock.js';
@@ -184,7 +179,10 @@ export class Correlator {
       const time = state.clock.at(seconds, words[at + P_NSEC] ?? 0);
       if (seconds === 0) state.hasUntimedPackets = true;
       this.advance(time);
-      if (plain === undefined || !plain.take(words, at, time)) onPacket(state, words, at, time);
+      if (plain !== undefined) {
+        if (plain.take(words, at, time === state.now && !state.hasUntimedPackets)) continue;
+      }
+      onPacket(state, words, at, time);
     }
   }
 

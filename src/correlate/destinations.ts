@@ -14,7 +14,7 @@ export interface Destination {
 }
 
 /** Destinations remembered at once: as many as a busy node's SYNs go to within a moment. */
-const PLACES = 4096;
+const PLACES = 16_384;
 /** Address (four words), port, protocol. */
 const KEY_WORDS = 6;
 

@@ -35,10 +35,11 @@ import {
   T_DST,
   T_SPORT,
   T_SRC,
+  UNSAID,
 } from './connection.js';
 import { clientPlace, clientText, describe, describeDirect, identify } from './describe.js';
 import { whereTo } from './entries.js';
-import { outcomeIn, reasonIn, sayingOf, UNSAID, verdictIn } from './saying.js';
+import { outcomeIn, reasonIn, sayingOf, verdictIn } from './saying.js';
 import { count, LIMITS, type State } from './state.js';
 import { mix } from './tuple-map.js';
 import { type Judgement, judge, outcomeOf } from './verdict.js';

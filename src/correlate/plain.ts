@@ -38,6 +38,7 @@ import {
 import { Deadlines } from './deadlines.js';
 import type { Destination } from './destinations.js';
 import { lookUp } from './lifecycle.js';
+import { PlainTable } from './plain-table.js';
 import {
   M_DUE,
   M_LAST,
@@ -54,29 +55,15 @@ import {
   N_SRC,
   PLAIN_MOMENTS,
   PLAIN_WORDS,
-  PlainTable,
-} from './plain-table.js';
+  SHUT,
+} from './plain-words.js';
 import { sayingOf } from './saying.js';
 import { LIMITS, type State } from './state.js';
 import { outcomeOf } from './verdict.js';
 import { CLOCK_SLACK_NS, COARSE_NS, PAIR_WINDOW_NS } from './windows.js';
 
-/** The module's own, since V8 does not fold imported constants into its code. */
-const WORDS = PLAIN_WORDS;
-const MOMENTS = PLAIN_MOMENTS;
-const IPV4_MAPPED = MAPPED;
-const PROTOCOL_TCP = TCP;
-const SYN = TCP_SYN;
-const ACK = TCP_ACK;
-const FIN = TCP_FIN;
-const RST = TCP_RST;
-const CLAIMED = PK_CLAIM;
-const ANSWERED = SAW_ANSWER;
 const WHOLE = PK_CLAIM | SAW_ANSWER;
 const BOTH_FINS = SAW_FIN_ORIGINAL | SAW_FIN_REPLY;
-const OPENED = SAW_PRE | HAS_ISN;
-/** Beside a Connection's bits: its last word is said. */
-const SHUT = 1 << 30;
 
 const OVER_NS = LIMITS.OVER_NS;
 const LINGER_NS = LIMITS.LINGER_NS;
@@ -84,7 +71,12 @@ const KEEP_NS = LIMITS.KEEP_NS;
 
 /** Client, Service and endpoint as rows have addresses. */
 const ADDRESSES = new Uint32Array(12);
-for (const at of [2, 6, 10]) ADDRESSES[at] = IPV4_MAPPED;
+for (const at of [2, 6, 10]) ADDRESSES[at] = MAPPED;
+
+/** A row's word, signed: V8 keeps no others as they are. */
+function int(row: Uint32Array, at: number): number {
+  return (row[at] as number) | 0;
+}
 
 /**
  * The plain ones among the connections, where they need only be counted, packets are all there is, and these come in the
@@ -111,40 +103,41 @@ export class PlainConnections {
     this.state = state;
   }
 
-  /** Takes a packet row at the machine's moment, if it is a plain connection's or begins one; false: it goes on. */
-  take(row: Uint32Array, at: number, time: number): boolean {
-    const isTcp = row[at + P_PROTOCOL] === PROTOCOL_TCP;
+  /**
+   * Takes a packet row if it is a plain connection's or begins one; false: it goes on. `inOrder`: its time is the
+   * machine's.
+   */
+  take(row: Uint32Array, at: number, inOrder: boolean): boolean {
+    const isTcp = row[at + P_PROTOCOL] === TCP;
     if (!isTcp) return false;
-    const flags = row[at + P_FLAGS] as number;
+    const flags = int(row, at + P_FLAGS);
     const isSegment = row[at + P_CLASS] === 0;
-    if (isSegment && (flags & (SYN | FIN | RST)) === 0) return true;
+    if (isSegment && (flags & (TCP_SYN | TCP_FIN | TCP_RST)) === 0) return true;
     if (row[at + P_FAMILY] !== 4) {
-      if (isSegment && (flags & SYN) !== 0) this.stepAsideFor(row, at, flags);
+      if (isSegment && (flags & TCP_SYN) !== 0) this.stepAsideFor(row, at, flags);
       return false;
     }
     const found = this.table.find(
-      row[at + P_SRC + 3] as number,
-      row[at + P_SPORT] as number,
-      row[at + P_DST + 3] as number,
-      row[at + P_DPORT] as number,
+      int(row, at + (P_SRC + 3)),
+      int(row, at + P_SPORT),
+      int(row, at + (P_DST + 3)),
+      int(row, at + P_DPORT),
     );
-    if (isSegment && time === this.state.now && !this.state.hasUntimedPackets) {
-      if ((flags & SYN) !== 0) {
+    if (isSegment && inOrder) {
+      if ((flags & TCP_SYN) !== 0) {
         const took =
-          (flags & ACK) === 0
-            ? this.opening(row, at, time, found)
-            : this.answer(row, at, time, found);
+          (flags & TCP_ACK) === 0 ? this.opening(row, at, found) : this.answer(row, at, found);
         if (took) return true;
       } else if (found < 0) {
         return false;
-      } else if ((flags & RST) !== 0) {
-        if (this.reset(time, found)) return true;
-      } else if (this.finish(time, found)) {
+      } else if ((flags & TCP_RST) !== 0) {
+        if (this.reset(found)) return true;
+      } else if (this.finish(found)) {
         return true;
       }
     }
     if (found >= 0) this.promote(found >> 2);
-    if (isSegment && (flags & SYN) !== 0) this.stepAsideFor(row, at, flags);
+    if (isSegment && (flags & TCP_SYN) !== 0) this.stepAsideFor(row, at, flags);
     return false;
   }
 
@@ -180,45 +173,35 @@ export class PlainConnections {
     this.table.trim();
   }
 
-  private opening(row: Uint32Array, at: number, time: number, found: number): boolean {
+  private opening(row: Uint32Array, at: number, found: number): boolean {
     const { table, state } = this;
-    const isn = row[at + P_SEQ] as number;
-    if (found >= 0) return this.copy(row, at, time, found, isn);
+    const isn = int(row, at + P_SEQ);
+    if (found >= 0) return this.copy(row, at, found, isn);
     const other = table.byIsn(isn);
     if (state.table.size > 0 && this.isKnownElsewhere(row, at, isn)) return false;
-    const destination = state.at.destinations.find(
-      row,
-      at + P_DST,
-      row[at + P_DPORT] as number,
-      PROTOCOL_TCP,
-    );
-    if (other < 0) return this.begin(row, at, time, isn, destination);
-    return !destination.isService && this.translate(row, at, time, other);
+    const destination = state.at.destinations.find(row, at + P_DST, int(row, at + P_DPORT), TCP);
+    if (other < 0) return this.begin(row, at, isn, destination);
+    return !destination.isService && this.translate(row, at, other);
   }
 
   private isKnownElsewhere(row: Uint32Array, at: number, isn: number): boolean {
     const { table } = this.state;
-    const sport = row[at + P_SPORT] as number;
-    const dport = row[at + P_DPORT] as number;
+    const sport = int(row, at + P_SPORT);
+    const dport = int(row, at + P_DPORT);
     return (
-      table.head(row, at + P_SRC, at + P_DST, sport, dport, PROTOCOL_TCP) >= 0 ||
-      table.bySequence(isn, PROTOCOL_TCP) !== undefined
+      table.head(row, at + P_SRC, at + P_DST, sport, dport, TCP) >= 0 ||
+      table.bySequence(isn >>> 0, TCP) !== undefined
     );
   }
 
   /** The opening packet once more, on another interface of the same side. */
-  private copy(
-    row: Uint32Array,
-    at: number,
-    time: number,
-    found: number,
-    isn: number,
-  ): boolean {
+  private copy(row: Uint32Array, at: number, found: number, isn: number): boolean {
     const slot = found >> 2;
     const { words, moments } = this.table;
-    const w = slot * WORDS;
-    const m = slot * MOMENTS;
+    const w = slot * PLAIN_WORDS;
+    const m = slot * PLAIN_MOMENTS;
     if ((found & 1) !== 0 || words[w + N_ISN] !== isn || moments[m + M_DUE] !== 0) return false;
+    const time = this.state.now;
     if (time - (moments[m + M_TIME] as number) >= CLOCK_SLACK_NS) return false;
     if (words[w + N_RESOLUTION] !== row[at + P_RESOLUTION]) return false;
     moments[m + M_LAST] = time;
@@ -228,7 +211,6 @@ export class PlainConnections {
   private begin(
     row: Uint32Array,
     at: number,
-    time: number,
     isn: number,
     { isService, byRules, byAddress }: Destination,
   ): boolean {
@@ -239,23 +221,24 @@ export class PlainConnections {
         return false;
       }
     }
-    const print = row[at + P_PRINT] as number;
-    const resolution = row[at + P_RESOLUTION] as number;
+    const print = int(row, at + P_PRINT);
+    const resolution = int(row, at + P_RESOLUTION);
     if (print === 0 || resolution >= COARSE_NS || row[at + P_LATENESS] !== 0) return false;
     const slot = table.add(
-      row[at + P_SRC + 3] as number,
-      row[at + P_SPORT] as number,
-      row[at + P_DST + 3] as number,
-      row[at + P_DPORT] as number,
+      int(row, at + (P_SRC + 3)),
+      int(row, at + P_SPORT),
+      int(row, at + (P_DST + 3)),
+      int(row, at + P_DPORT),
       isn,
     );
     const { words, moments } = table;
-    const w = slot * WORDS;
-    words[w + N_BITS] = OPENED;
-    words[w + N_PORT_AND_ID] = row[at + P_IPID] as number;
+    const w = slot * PLAIN_WORDS;
+    words[w + N_BITS] = SAW_PRE | HAS_ISN;
+    words[w + N_PORT_AND_ID] = int(row, at + P_IPID);
     words[w + N_PRINT] = print;
     words[w + N_RESOLUTION] = resolution;
-    const m = slot * MOMENTS;
+    const m = slot * PLAIN_MOMENTS;
+    const time = state.now;
     moments[m + M_DUE] = 0;
     moments[m + M_TIME] = time;
     moments[m + M_LAST] = time;
@@ -268,70 +251,73 @@ export class PlainConnections {
   }
 
   /** The translated copy of an opening packet: it names the endpoint. */
-  private translate(row: Uint32Array, at: number, time: number, slot: number): boolean {
+  private translate(row: Uint32Array, at: number, slot: number): boolean {
     const { table, state } = this;
     const { words, moments } = table;
-    const w = slot * WORDS;
+    const w = slot * PLAIN_WORDS;
     const bits = words[w + N_BITS] as number;
-    if ((bits & CLAIMED) !== 0 || words[w + N_PRINT] !== row[at + P_PRINT]) return false;
-    if (words[w + N_SRC] !== row[at + P_SRC + 3]) return false;
+    if ((bits & PK_CLAIM) !== 0 || words[w + N_PRINT] !== int(row, at + P_PRINT)) return false;
+    if (words[w + N_SRC] !== int(row, at + (P_SRC + 3))) return false;
     if ((words[w + N_PORTS] as number) >>> 16 !== row[at + P_SPORT]) return false;
-    const m = slot * MOMENTS;
+    const m = slot * PLAIN_MOMENTS;
+    const time = state.now;
     if (time - (moments[m + M_TIME] as number) > PAIR_WINDOW_NS) return false;
-    table.translate(slot, row[at + P_DST + 3] as number, row[at + P_DPORT] as number);
-    words[w + N_BITS] = bits | CLAIMED | SAW_POST;
+    table.translate(slot, int(row, at + (P_DST + 3)), int(row, at + P_DPORT));
+    words[w + N_BITS] = bits | PK_CLAIM | SAW_POST;
     moments[m + M_LAST] = time;
     state.at.seesBothSides = true;
     state.verdicts.attributed++;
     return true;
   }
 
-  private answer(row: Uint32Array, at: number, time: number, found: number): boolean {
+  private answer(row: Uint32Array, at: number, found: number): boolean {
     if (found < 0 || (found & 1) === 0) return false;
     const slot = found >> 2;
     const { words, moments } = this.table;
-    const w = slot * WORDS;
-    const m = slot * MOMENTS;
+    const w = slot * PLAIN_WORDS;
+    const m = slot * PLAIN_MOMENTS;
     const bits = words[w + N_BITS] as number;
-    if ((bits & CLAIMED) === 0 || moments[m + M_DUE] !== 0) return false;
-    if (words[w + N_ISN] !== ((row[at + P_ACK] as number) - 1) >>> 0) return false;
-    moments[m + M_LAST] = time;
-    if ((bits & ANSWERED) !== 0) return true;
-    words[w + N_ANSWER_ISN] = row[at + P_SEQ] as number;
-    words[w + N_BITS] = bits | ANSWERED | HAS_ANSWER_ISN;
+    if ((bits & PK_CLAIM) === 0 || moments[m + M_DUE] !== 0) return false;
+    if (words[w + N_ISN] !== ((int(row, at + P_ACK) - 1) | 0)) return false;
+    moments[m + M_LAST] = this.state.now;
+    if ((bits & SAW_ANSWER) !== 0) return true;
+    words[w + N_ANSWER_ISN] = int(row, at + P_SEQ);
+    words[w + N_BITS] = bits | SAW_ANSWER | HAS_ANSWER_ISN;
     const { outcomes } = this.state;
     outcomes.open--;
     outcomes.established++;
     return true;
   }
 
-  private finish(time: number, found: number): boolean {
+  private finish(found: number): boolean {
     const slot = found >> 2;
     const { words, moments } = this.table;
-    const w = slot * WORDS;
-    const m = slot * MOMENTS;
+    const w = slot * PLAIN_WORDS;
+    const m = slot * PLAIN_MOMENTS;
     const before = words[w + N_BITS] as number;
     if ((before & SHUT) !== 0) return true;
     if ((before & WHOLE) !== WHOLE || (before & SAW_RESET) !== 0) return false;
     const bits = before | ((found & 1) === 0 ? SAW_FIN_ORIGINAL : SAW_FIN_REPLY);
     words[w + N_BITS] = bits;
     if (moments[m + M_DUE] !== 0) return true;
+    const time = this.state.now;
     moments[m + M_LAST] = time;
     if ((bits & BOTH_FINS) === BOTH_FINS) this.end(slot, time + OVER_NS, this.over);
     return true;
   }
 
-  private reset(time: number, found: number): boolean {
+  private reset(found: number): boolean {
     const slot = found >> 2;
     const { words, moments } = this.table;
-    const w = slot * WORDS;
-    const m = slot * MOMENTS;
+    const w = slot * PLAIN_WORDS;
+    const m = slot * PLAIN_MOMENTS;
     const bits = words[w + N_BITS] as number;
     if ((bits & SHUT) !== 0) return true;
     if ((bits & WHOLE) !== WHOLE) return false;
     words[w + N_BITS] = bits | SAW_RESET | RESET_PASSED;
     // Both sides had closed before.
     if (moments[m + M_DUE] !== 0) return true;
+    const time = this.state.now;
     moments[m + M_LAST] = time;
     this.end(slot, time + LINGER_NS, this.lingering);
     const { outcomes } = this.state;
@@ -341,7 +327,7 @@ export class PlainConnections {
   }
 
   private end(slot: number, due: number, line: Deadlines): void {
-    this.table.moments[slot * MOMENTS + M_DUE] = due;
+    this.table.moments[slot * PLAIN_MOMENTS + M_DUE] = due;
     line.add(due, slot);
     if (due < this.due) this.due = due;
   }
@@ -353,10 +339,10 @@ export class PlainConnections {
     const bits = this.bitsOf(slot);
     if (bits === 0 || this.moment(slot, M_DUE) !== time) return;
     if ((bits & SHUT) !== 0) {
-      this.table.remove(slot, true);
+      this.table.remove(slot);
       return;
     }
-    this.table.words[slot * WORDS + N_BITS] = bits | SHUT;
+    this.table.words[slot * PLAIN_WORDS + N_BITS] = bits | SHUT;
     if ((bits & BOTH_FINS) === BOTH_FINS) this.end(slot, now + OVER_NS, this.over);
     else this.end(slot, now + KEEP_NS, this.kept);
   }
@@ -367,8 +353,8 @@ export class PlainConnections {
 
   /** One whose number a packet has is what this may be a copy of, or an answer to. */
   private stepAsideFor(row: Uint32Array, at: number, flags: number): void {
-    const answered = ((row[at + P_ACK] as number) - 1) >>> 0;
-    const slot = this.table.byIsn((flags & ACK) === 0 ? (row[at + P_SEQ] as number) : answered);
+    const isn = (flags & TCP_ACK) === 0 ? int(row, at + P_SEQ) : (int(row, at + P_ACK) - 1) | 0;
+    const slot = this.table.byIsn(isn);
     if (slot >= 0) this.promote(slot);
   }
 
@@ -376,20 +362,20 @@ export class PlainConnections {
   private promote(slot: number): void {
     const { state } = this;
     const { words, moments } = this.table;
-    const w = slot * WORDS;
-    const m = slot * MOMENTS;
+    const w = slot * PLAIN_WORDS;
+    const m = slot * PLAIN_MOMENTS;
     const bits = words[w + N_BITS] as number;
-    const isClaimed = (bits & CLAIMED) !== 0;
+    const isClaimed = (bits & PK_CLAIM) !== 0;
     const ports = words[w + N_PORTS] as number;
     const portAndId = words[w + N_PORT_AND_ID] as number;
     const time = moments[m + M_TIME] as number;
     const last = moments[m + M_LAST] as number;
     const due = moments[m + M_DUE] as number;
-    const isn = words[w + N_ISN] as number;
+    const isn = (words[w + N_ISN] as number) >>> 0;
     ADDRESSES[3] = words[w + N_SRC] as number;
     ADDRESSES[7] = words[w + N_DST] as number;
     ADDRESSES[11] = words[w + N_ENDPOINT] as number;
-    const c = state.table.open(ADDRESSES, 0, 4, ports >>> 16, ports & 0xffff, PROTOCOL_TCP, 4);
+    const c = state.table.open(ADDRESSES, 0, 4, ports >>> 16, ports & 0xffff, TCP, 4);
     c.time = time;
     c.resolution = words[w + N_RESOLUTION] as number;
     c.timeSource = 'packet';
@@ -417,7 +403,7 @@ export class PlainConnections {
     const settledAt = time + state.boundNs;
     const isSettled = (bits & WHOLE) === WHOLE && state.now >= settledAt;
     if ((bits & SHUT) !== 0 || isSettled) c.bits |= SETTLED;
-    this.table.remove(slot, isClaimed);
+    this.table.remove(slot);
     if (due !== 0) c.endTime = last;
     if ((bits & SHUT) !== 0) {
       c.kind = CLOSED;
@@ -431,10 +417,10 @@ export class PlainConnections {
   }
 
   private bitsOf(slot: number): number {
-    return this.table.words[slot * WORDS + N_BITS] ?? 0;
+    return this.table.words[slot * PLAIN_WORDS + N_BITS] ?? 0;
   }
 
   private moment(slot: number, which: number): number {
-    return this.table.moments[slot * MOMENTS + which] ?? 0;
+    return this.table.moments[slot * PLAIN_MOMENTS + which] ?? 0;
   }
 }

@@ -13,9 +13,9 @@ import {
   C_RSPORT,
   C_RSRC,
   CONNTRACK_WORDS,
-  ConntrackRows,
   HAS_ID,
 } from '../model/conntrack.js';
+import { ConntrackRows } from '../model/conntrack-rows.js';
 import { TupleMap } from './tuple-map.js';
 
 /**

@@ -1,5 +1,3 @@
-import { Rows } from './rows.js';
-
 /**
  * A conntrack entry or event (nf_conntrack, as conntrack-tools 1.4.7 prints it or ctnetlink sends it).
  * Original tuple: as the client addressed it. Reply tuple: what the answer looks like, so its source is
@@ -91,10 +89,3 @@ export const TCP_STATES = [
   'CLOSE',
   'SYN_SENT2',
 ] as const;
-
-/** A batch of entries in the order of their source. */
-export class ConntrackRows extends Rows {
-  constructor(capacity = 256) {
-    super(CONNTRACK_WORDS, capacity);
-  }
-}

@@ -1,6 +1,6 @@
 import type { ClusterChange } from './cluster.js';
-import type { ConntrackRows } from './conntrack.js';
-import type { PacketRows } from './packet.js';
+import type { ConntrackRows } from './conntrack-rows.js';
+import type { PacketRows } from './packet-rows.js';
 import type { Readings } from './readings.js';
 import type { RuleSet } from './ruleset.js';
 import type { ServiceEntry } from './services.js';

@@ -1,5 +1,3 @@
-import { Rows } from './rows.js';
-
 /**
  * A packet as the correlator needs it. All words unsigned, ports and numbers in host order.
  * For an ICMP error the tuple, sequence and protocol are those of the *quoted* packet.
@@ -72,19 +70,14 @@ export const TCP_FIN = 0x01;
 export const TCP_SYN = 0x02;
 export const TCP_RST = 0x04;
 export const TCP_ACK = 0x10;
+/** Of segments that open or close a connection. */
+export const TCP_NEEDED = TCP_FIN | TCP_SYN | TCP_RST;
 
 export const SCTP_INIT = 1;
 export const SCTP_INIT_ACK = 2;
 export const SCTP_ABORT = 6;
 export const SCTP_SHUTDOWN = 7;
 export const SCTP_SHUTDOWN_COMPLETE = 14;
-
-/** A batch of packets in the order of their source. */
-export class PacketRows extends Rows {
-  constructor(capacity = 1024) {
-    super(PACKET_WORDS, capacity);
-  }
-}
 
 const PROTOCOL_NAMES = new Map([
   [TCP, 'tcp'],

@@ -8,12 +8,12 @@ import {
   C_RESOLUTION,
   C_SEC,
   CONNTRACK_WORDS,
-  type ConntrackRows,
   EVENT_DESTROY,
   EVENT_NEW,
   HAS_REPLY,
   HAS_TIME,
 } from '../model/conntrack.js';
+import type { ConntrackRows } from '../model/conntrack-rows.js';
 import type { InputEvent, Loss, Notice } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
 import {
@@ -28,12 +28,12 @@ import {
   P_SEC,
   P_SEQ,
   PACKET_WORDS,
-  type PacketRows,
   protocolNumber,
   TCP,
   TCP_ACK,
   TCP_SYN,
 } from '../model/packet.js';
+import type { PacketRows } from '../model/packet-rows.js';
 import type { Route } from '../model/readings.js';
 import type { ServiceEntry } from '../model/services.js';
 import { NANOS_PER_SECOND, type Nanos, nanosOf } from '../model/time.js';

@@ -1,10 +1,12 @@
 import type { ClusterState } from '../correlate/cluster-state.js';
 import type { Attribution, OutputEvent } from '../model/attribution.js';
 import type { EarlierConnection } from '../model/case.js';
-import { CONNTRACK_WORDS, ConntrackRows } from '../model/conntrack.js';
+import { CONNTRACK_WORDS } from '../model/conntrack.js';
+import { ConntrackRows } from '../model/conntrack-rows.js';
 import type { InputEvent, Loss, Notice } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
-import { PACKET_WORDS, PacketRows } from '../model/packet.js';
+import { PACKET_WORDS } from '../model/packet.js';
+import { PacketRows } from '../model/packet-rows.js';
 import { CaseGatherer } from './case-gatherer.js';
 import { Choice, type Match } from './choice.js';
 import { Earlier } from './earlier.js';

@@ -14,11 +14,6 @@ import { inOrder } from './reorder.js';
 /** Events after which a batch is handed on, so that their rows are still in the cache when read. */
 const MAX_BATCH = 1_024;
 
-/** The module's own, since V8 does not fold imported constants into its code. */
-const PACKET_STRIDE = PACKET_WORDS;
-const SEC = P_SEC;
-const NSEC = P_NSEC;
-
 /** What one stream has to give next. */
 interface Head {
   readonly source: AsyncIterator<InputEvent>;
@@ -186,11 +181,11 @@ class Heads {
     const { end } = head;
     const { sec, nsec } = rival;
     let row = head.row + 1;
-    for (let at = row * PACKET_STRIDE; row < end; row++, at += PACKET_STRIDE) {
-      const s = words[at + SEC] as number;
+    for (let at = row * PACKET_WORDS; row < end; row++, at += PACKET_WORDS) {
+      const s = words[at + P_SEC] as number;
       if (s < sec) continue;
       if (s > sec) break;
-      const n = words[at + NSEC] as number;
+      const n = words[at + P_NSEC] as number;
       if (n > nsec) break;
       if (n === nsec && this.isPast(head, row, rival)) break;
     }

@@ -1,10 +1,5 @@
-import {
-  C_NSEC,
-  C_RESOLUTION,
-  C_SEC,
-  CONNTRACK_WORDS,
-  type ConntrackRows,
-} from '../model/conntrack.js';
+import { C_NSEC, C_RESOLUTION, C_SEC, CONNTRACK_WORDS } from '../model/conntrack.js';
+import type { ConntrackRows } from '../model/conntrack-rows.js';
 import type { InputEvent } from '../model/event.js';
 import type { Interfaces } from '../model/interfaces.js';
 import {
@@ -16,13 +11,13 @@ import {
   P_PROTOCOL,
   P_SEC,
   PACKET_WORDS,
-  type PacketRows,
   TCP,
   TCP_ACK,
   TCP_FIN,
   TCP_RST,
   TCP_SYN,
 } from '../model/packet.js';
+import type { PacketRows } from '../model/packet-rows.js';
 import { NANOS_PER_SECOND, secondsOf, subsecondOf } from '../model/time.js';
 
 /**

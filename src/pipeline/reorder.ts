@@ -1,6 +1,7 @@
-import { ConntrackRows } from '../model/conntrack.js';
+import { ConntrackRows } from '../model/conntrack-rows.js';
 import type { InputEvent } from '../model/event.js';
-import { P_NSEC, P_SEC, PACKET_WORDS, PacketRows } from '../model/packet.js';
+import { P_NSEC, P_SEC, PACKET_WORDS } from '../model/packet.js';
+import { PacketRows } from '../model/packet-rows.js';
 import {
   type AnyRows,
   appendRows,

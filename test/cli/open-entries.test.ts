@@ -18,7 +18,6 @@ import {
   C_TIMEOUT,
   C_ZONE,
   CONNTRACK_WORDS,
-  ConntrackRows,
   EVENT_DESTROY,
   EVENT_LISTED,
   EVENT_NEW,
@@ -29,6 +28,7 @@ import {
   HAS_TIME,
   HAS_TIMEOUT,
 } from '../../src/model/conntrack.js';
+import { ConntrackRows } from '../../src/model/conntrack-rows.js';
 import { seeded } from '../support/seeded.js';
 
 interface Entry {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { Connection, Numbers } from '../../src/correlate/connection.js';
-import { outcomeIn, reasonIn, sayingOf, UNSAID, verdictIn } from '../../src/correlate/saying.js';
+import { Connection, Numbers, UNSAID } from '../../src/correlate/connection.js';
+import { outcomeIn, reasonIn, sayingOf, verdictIn } from '../../src/correlate/saying.js';
 import { OUTCOMES, type Reason, VERDICTS } from '../../src/model/attribution.js';
 
 const REASONS = [

@@ -20,13 +20,13 @@ import {
   C_RSPORT,
   C_RSRC,
   C_SEC,
-  ConntrackRows,
   EVENT_DESTROY,
   EVENT_LISTED,
   EVENT_NEW,
   HAS_REPLY,
   HAS_TIME,
 } from '../../src/model/conntrack.js';
+import { ConntrackRows } from '../../src/model/conntrack-rows.js';
 import type { InputEvent } from '../../src/model/event.js';
 import { Interfaces } from '../../src/model/interfaces.js';
 import {
@@ -41,11 +41,11 @@ import {
   P_SEQ,
   P_SPORT,
   P_SRC,
-  PacketRows,
   TCP,
   TCP_ACK,
   TCP_SYN,
 } from '../../src/model/packet.js';
+import { PacketRows } from '../../src/model/packet-rows.js';
 import type { Readings } from '../../src/model/readings.js';
 import type { ServiceEntry } from '../../src/model/services.js';
 import { nanosOf } from '../../src/model/time.js';

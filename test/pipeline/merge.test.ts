@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { InputEvent } from '../../src/model/event.js';
 import { Interfaces } from '../../src/model/interfaces.js';
-import { PacketRows, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../../src/model/packet.js';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../../src/model/packet.js';
+import { PacketRows } from '../../src/model/packet-rows.js';
 import { nanosOf } from '../../src/model/time.js';
 import { mergeByTime } from '../../src/pipeline/merge.js';
 import {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { InputEvent } from '../../src/model/event.js';
-import { PacketRows } from '../../src/model/packet.js';
+import { PacketRows } from '../../src/model/packet-rows.js';
 import { inOrder } from '../../src/pipeline/reorder.js';
 import { describe, eventStream, packetStream, packetsInto, type Tap } from './rows.js';
 

@@ -4,9 +4,9 @@ import {
   C_NSEC,
   C_RESOLUTION,
   C_SEC,
-  ConntrackRows,
   EVENT_NEW,
 } from '../../src/model/conntrack.js';
+import { ConntrackRows } from '../../src/model/conntrack-rows.js';
 import type { InputEvent } from '../../src/model/event.js';
 import {
   P_FAMILY,
@@ -16,10 +16,10 @@ import {
   P_PROTOCOL,
   P_SEC,
   P_SEQ,
-  PacketRows,
   TCP,
   TCP_ACK,
 } from '../../src/model/packet.js';
+import { PacketRows } from '../../src/model/packet-rows.js';
 
 /** A packet as these tests need it: `t` in ns after second 1,000, `n` to know it again. */
 export interface Tap {

@@ -19,8 +19,8 @@ import {
   P_SEQ,
   P_SPORT,
   P_SRC,
-  PacketRows,
 } from '../../src/model/packet.js';
+import { PacketRows } from '../../src/model/packet-rows.js';
 import {
   authentication,
   bytesOf,

@@ -17,9 +17,9 @@ import {
   C_PROTOCOL,
   C_RDST,
   C_RSRC,
-  ConntrackRows,
   EVENT_NEW,
 } from '../../src/model/conntrack.js';
+import { ConntrackRows } from '../../src/model/conntrack-rows.js';
 import type { InputEvent } from '../../src/model/event.js';
 import { Interfaces } from '../../src/model/interfaces.js';
 import {
@@ -32,8 +32,8 @@ import {
   P_SEQ,
   P_SPORT,
   P_SRC,
-  PacketRows,
 } from '../../src/model/packet.js';
+import { PacketRows } from '../../src/model/packet-rows.js';
 import { emptyFrame } from '../../src/sources/capture/frame-tap.js';
 import { iptablesSave } from '../bench/generate/rules.js';
 import { ethernet, ipv4, synOptions, tcp } from '../support/capture-builder.js';

@@ -4,9 +4,11 @@ import { parseAddress } from '../../src/model/address.js';
 import type { Attribution, OutputEvent, Summary } from '../../src/model/attribution.js';
 import type { PodRecord } from '../../src/model/cluster.js';
 import * as ct from '../../src/model/conntrack.js';
+import { ConntrackRows } from '../../src/model/conntrack-rows.js';
 import type { InputEvent } from '../../src/model/event.js';
 import { Interfaces } from '../../src/model/interfaces.js';
 import * as p from '../../src/model/packet.js';
+import { PacketRows } from '../../src/model/packet-rows.js';
 import type { ServiceEntry } from '../../src/model/services.js';
 import { nanosOf } from '../../src/model/time.js';
 
@@ -82,8 +84,8 @@ export class Bench {
     return this.push({ type: 'packets', rows: this.packetRows([spec]) });
   }
 
-  packetRows(specs: readonly PacketSpec[]): p.PacketRows {
-    const rows = new p.PacketRows(specs.length);
+  packetRows(specs: readonly PacketSpec[]): PacketRows {
+    const rows = new PacketRows(specs.length);
     for (const spec of specs) {
       const at = rows.add();
       const w = rows.words;
@@ -133,7 +135,7 @@ export class Bench {
     readonly resolution?: number;
     readonly lateness?: number;
   }): this {
-    const rows = new ct.ConntrackRows(1);
+    const rows = new ConntrackRows(1);
     const at = rows.add();
     const w = rows.words;
     let bits = ct.HAS_REPLY | ct.HAS_STATUS;

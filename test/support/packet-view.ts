@@ -23,9 +23,9 @@ import {
   P_SRC,
   P_TSVAL,
   P_TTL,
-  type PacketRows,
   protocolName,
 } from '../../src/model/packet.js';
+import type { PacketRows } from '../../src/model/packet-rows.js';
 import { formatNanos, nanosOf } from '../../src/model/time.js';
 
 /** A row of packets in words, for tests to compare. */

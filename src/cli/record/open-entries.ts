@@ -11,7 +11,6 @@ import {
   C_SEC,
   C_ZONE,
   CONNTRACK_WORDS,
-  ConntrackRows,
   EVENT_DESTROY,
   EVENT_LISTED,
   HAS_COUNTERS,
@@ -22,6 +21,7 @@ import {
   HAS_TIMEOUT,
   IS_KERNEL_TIME,
 } from '../../model/conntrack.js';
+import { ConntrackRows } from '../../model/conntrack-rows.js';
 import { type Nanos, nanosOf, secondsOf, subsecondOf } from '../../model/time.js';
 
 /** The kernel's own bound on a node with 4 GB and more (nf_conntrack_max): 37 MB here. */

@@ -1,9 +1,10 @@
 import { Correlator } from '../../correlate/correlator.js';
 import { Redactor, type RulesEvent } from '../../decode/record/redact/redactor.js';
 import type { Steps } from '../../decode/rules/steps.js';
-import { ConntrackRows } from '../../model/conntrack.js';
+import { ConntrackRows } from '../../model/conntrack-rows.js';
 import type { InputEvent } from '../../model/event.js';
-import { PACKET_WORDS, PacketRows } from '../../model/packet.js';
+import { PACKET_WORDS } from '../../model/packet.js';
+import { PacketRows } from '../../model/packet-rows.js';
 import type { Nanos } from '../../model/time.js';
 import { RuleSurvey } from '../../pipeline/rule-survey.js';
 import type { TappedFrame } from '../../sources/capture/frame-tap.js';

@@ -6,27 +6,23 @@ import {
   ENCAPSULATION_VXLAN,
   P_DIRECTION,
   P_ENCAPSULATION,
-  type PacketRows,
   SCTP,
   TCP,
+  TCP_NEEDED,
   UDP,
 } from '../../model/packet.js';
+import type { PacketRows } from '../../model/packet-rows.js';
 import { u16 } from './bytes.js';
 import { addIcmpError, ICMP, ICMPV6 } from './icmp.js';
 import { IpPacket, readIp } from './ip.js';
+import { directionOf, type Link, type Place, placeOf, readEthernet, readLink } from './link.js';
 import {
-  directionOf,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
   ETHERTYPE_VLAN,
   LINK_ETHERNET,
   LINK_SLL2,
-  type Link,
-  type Place,
-  placeOf,
-  readEthernet,
-  readLink,
-} from './link.js';
+} from './link-types.js';
 import {
   CUT,
   LATER_FRAGMENT,
@@ -35,14 +31,9 @@ import {
   OTHER_TRANSPORT,
   UNSUPPORTED_LINK,
 } from './outcome.js';
-import {
-  addStraight4,
-  addStraight6,
-  NOT_STRAIGHT as NOT_STRAIGHT_,
-  STRAIGHT_BYTES_4,
-  STRAIGHT_BYTES_6,
-} from './straight.js';
-import { addSctp, addTcp, addUdp, TCP_NEEDED } from './transport.js';
+import { addStraight4, addStraight6 } from './straight.js';
+import { NOT_STRAIGHT, STRAIGHT_BYTES_4, STRAIGHT_BYTES_6 } from './straight-form.js';
+import { addSctp, addTcp, addUdp } from './transport.js';
 import {
   geneveFrame,
   geneveType,
@@ -53,19 +44,6 @@ import {
   TRANSPARENT_ETHERNET,
   vxlanFrame,
 } from './tunnel.js';
-
-// The module's own, as in straight.ts: read for every frame.
-const NOT_STRAIGHT = NOT_STRAIGHT_;
-const ETHERNET = LINK_ETHERNET;
-const SLL2 = LINK_SLL2;
-const DIRECTION = P_DIRECTION;
-const VLAN = ETHERTYPE_VLAN;
-const IPV4 = ETHERTYPE_IPV4;
-const IPV6 = ETHERTYPE_IPV6;
-const LEAST_4 = STRAIGHT_BYTES_4;
-const LEAST_6 = STRAIGHT_BYTES_6;
-const TCP_SEGMENT = TCP;
-const NEEDED = TCP_NEEDED;
 
 /**
  * The one decoder of frames: ring blocks, capture files and cap's frames all come here. It keeps what
@@ -138,29 +116,29 @@ export class FrameDecoder {
     const end = at + captured;
     const typeAt = at + place.type;
     let ip = at + place.ip;
-    if (end - ip < LEAST_4) return NOT_STRAIGHT;
+    if (end - ip < STRAIGHT_BYTES_4) return NOT_STRAIGHT;
     let type = view.getUint16(typeAt);
-    if (type === VLAN) {
+    if (type === ETHERTYPE_VLAN) {
       type = view.getUint16(ip + 2);
       ip += 4;
-      if (end - ip < LEAST_4) return NOT_STRAIGHT;
+      if (end - ip < STRAIGHT_BYTES_4) return NOT_STRAIGHT;
     }
     let row = NOT_STRAIGHT;
-    if (type === IPV4) {
+    if (type === ETHERTYPE_IPV4) {
       // No options, and neither a fragment nor anything but TCP.
-      if (view.getUint8(ip) !== 0x45 || (view.getInt32(ip + 6) & 0x3fff_00ff) !== TCP_SEGMENT) {
+      if (view.getUint8(ip) !== 0x45 || (view.getInt32(ip + 6) & 0x3fff_00ff) !== TCP) {
         return NOT_STRAIGHT;
       }
-      if ((view.getUint8(ip + 33) & NEEDED) === 0) {
+      if ((view.getUint8(ip + 33) & TCP_NEEDED) === 0) {
         this.seen++;
         return -1;
       }
       row = addStraight4(this.rows, view, ip, end);
-    } else if (type === IPV6 && end - ip >= LEAST_6) {
-      if (view.getUint8(ip) >>> 4 !== 6 || view.getUint8(ip + 6) !== TCP_SEGMENT) {
+    } else if (type === ETHERTYPE_IPV6 && end - ip >= STRAIGHT_BYTES_6) {
+      if (view.getUint8(ip) >>> 4 !== 6 || view.getUint8(ip + 6) !== TCP) {
         return NOT_STRAIGHT;
       }
-      if ((view.getUint8(ip + 53) & NEEDED) === 0) {
+      if ((view.getUint8(ip + 53) & TCP_NEEDED) === 0) {
         this.seen++;
         return -1;
       }
@@ -170,11 +148,11 @@ export class FrameDecoder {
     this.seen++;
     this.kept++;
     const { linkType } = place;
-    this.link.index = linkType === SLL2 ? view.getUint32(at + 4) : 0;
-    this.rows.words[row + DIRECTION] =
-      linkType === ETHERNET
+    this.link.index = linkType === LINK_SLL2 ? view.getUint32(at + 4) : 0;
+    this.rows.words[row + P_DIRECTION] =
+      linkType === LINK_ETHERNET
         ? DIRECTION_UNKNOWN
-        : directionOf(linkType === SLL2 ? view.getUint8(at + 10) : view.getUint16(at));
+        : directionOf(linkType === LINK_SLL2 ? view.getUint8(at + 10) : view.getUint16(at));
     return row;
   }
 

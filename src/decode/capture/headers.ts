@@ -1,4 +1,4 @@
-import { LINK_ETHERNET, LINK_RAW, LINK_SLL, LINK_SLL2 } from './link.js';
+import { LINK_ETHERNET, LINK_RAW, LINK_SLL, LINK_SLL2 } from './link-types.js';
 
 const ETHERNET_BYTES = 14;
 const SLL_BYTES = 16;

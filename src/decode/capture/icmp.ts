@@ -8,12 +8,12 @@ import {
   P_SENDER,
   P_SEQ,
   P_TTL,
-  type PacketRows,
   SCTP,
   SCTP_INIT,
   TCP,
   UDP,
 } from '../../model/packet.js';
+import type { PacketRows } from '../../model/packet-rows.js';
 import { i32 } from './bytes.js';
 import { type IpPacket, readIp, writeSource } from './ip.js';
 import { MALFORMED, OTHER_TRANSPORT, tooShort } from './outcome.js';

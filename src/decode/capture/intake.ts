@@ -1,5 +1,5 @@
 import type { Interfaces } from '../../model/interfaces.js';
-import { PacketRows } from '../../model/packet.js';
+import { PacketRows } from '../../model/packet-rows.js';
 import { Faults } from './faults.js';
 import { FrameDecoder } from './frame.js';
 import type { Stamp } from './stamp.js';

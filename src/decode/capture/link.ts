@@ -5,25 +5,22 @@ import {
   DIRECTION_UNKNOWN,
 } from '../../model/packet.js';
 import { i32, u16 } from './bytes.js';
+import {
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  ETHERTYPE_VLAN,
+  LINK_ETHERNET,
+  LINK_IPV4,
+  LINK_IPV6,
+  LINK_LOOP,
+  LINK_NULL,
+  LINK_RAW,
+  LINK_RAW_12,
+  LINK_RAW_14,
+  LINK_SLL,
+  LINK_SLL2,
+} from './link-types.js';
 import { MALFORMED, NOT_IP, tooShort, UNSUPPORTED_LINK } from './outcome.js';
-
-/** Link types as capture files number them: https://www.tcpdump.org/linktypes.html */
-export const LINK_ETHERNET = 1;
-export const LINK_SLL2 = 276;
-const LINK_NULL = 0;
-/** DLT_RAW as some systems wrote it into files before LINKTYPE_RAW was fixed at 101 (pcap/dlt.h). */
-const LINK_RAW_12 = 12;
-const LINK_RAW_14 = 14;
-export const LINK_RAW = 101;
-const LINK_LOOP = 108;
-export const LINK_SLL = 113;
-const LINK_IPV4 = 228;
-const LINK_IPV6 = 229;
-
-export const ETHERTYPE_IPV4 = 0x0800;
-export const ETHERTYPE_IPV6 = 0x86dd;
-/** 802.1Q. */
-export const ETHERTYPE_VLAN = 0x8100;
 
 /** 802.1Q allows two tags, providers stack more; whoever stacks more than this is attacking the parser. */
 const MAX_VLAN_TAGS = 8;

@@ -3,7 +3,7 @@ import { NANOS_PER_SECOND } from '../../model/time.js';
 import type { Intake, Span } from './intake.js';
 import { isSupportedLink, type Place, placeOf } from './link.js';
 import { clampStamp } from './stamp.js';
-import { NOT_STRAIGHT } from './straight.js';
+import { NOT_STRAIGHT } from './straight-form.js';
 
 /**
  * The classic capture file: draft-ietf-opsawg-pcap and libpcap's sf-pcap.c. 24 bytes of header, then

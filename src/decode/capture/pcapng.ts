@@ -13,7 +13,7 @@ import { RECORDING_APPLICATION } from '../record/state-block.js';
 import type { Intake, Span } from './intake.js';
 import { isSupportedLink, type Place, placeOf } from './link.js';
 import { type Stamp, TimeScale } from './stamp.js';
-import { NOT_STRAIGHT } from './straight.js';
+import { NOT_STRAIGHT } from './straight-form.js';
 
 /**
  * pcapng: draft-ietf-opsawg-pcapng. Blocks of type, length, body, length again; a section header tells

@@ -1,4 +1,4 @@
-import type { PacketRows } from '../../model/packet.js';
+import type { PacketRows } from '../../model/packet-rows.js';
 import type { Problem } from '../../model/problem.js';
 import type { FrameDecoder } from './frame.js';
 import { type CaptureOptions, Intake, type Span } from './intake.js';

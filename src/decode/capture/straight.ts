@@ -18,10 +18,17 @@ import {
   P_SRC,
   P_TSVAL,
   P_TTL,
-  type PacketRows,
   TCP,
 } from '../../model/packet.js';
+import type { PacketRows } from '../../model/packet-rows.js';
 import { begin, finish, mix } from './print.js';
+import {
+  MSS,
+  NOP_NOP_TIMESTAMP,
+  NOP_SCALE,
+  NOT_STRAIGHT,
+  SACK_TIMESTAMP,
+} from './straight-form.js';
 
 /**
  * The straight road: whole TCP segments right behind an IPv4 header without options or an IPv6 header
@@ -30,44 +37,6 @@ import { begin, finish, mix } from './print.js';
  * it expects. All words from the family on are written, so the row needs no clearing first; those before
  * it (time, interface, direction) are the caller's.
  */
-export const NOT_STRAIGHT = -101;
-
-/*
- * V8 does not fold imported constants into its code (each use loads a cell and checks it), but does fold
- * a module's own. With three dozen of them a row this is a fifth of the time.
- */
-const FAMILY = P_FAMILY;
-const PROTOCOL = P_PROTOCOL;
-const CLASS = P_CLASS;
-const FLAGS = P_FLAGS;
-const SRC = P_SRC;
-const DST = P_DST;
-const SPORT = P_SPORT;
-const DPORT = P_DPORT;
-const SEQ = P_SEQ;
-const ACK = P_ACK;
-const PRINT = P_PRINT;
-const IPID = P_IPID;
-const PAYLOAD = P_PAYLOAD;
-const TTL = P_TTL;
-const ENCAPSULATION = P_ENCAPSULATION;
-const SENDER = P_SENDER;
-const TSVAL = P_TSVAL;
-const BYTES = P_BYTES;
-const IPV4_MAPPED = MAPPED;
-const PROTOCOL_TCP = TCP;
-
-/** MSS of 4 bytes, then SACK permitted and time stamps: how Linux begins a SYN's options. */
-const MSS = 0x0204;
-const SACK_TIMESTAMP = 0x0402_080a;
-/** Then comes NOP and the window scale, and nothing more. */
-const NOP_SCALE = 0x01_0303;
-/** NOP, NOP, time stamps: all options of an established segment, a FIN among them. */
-const NOP_NOP_TIMESTAMP = 0x0101_080a;
-
-/** So much of the packet must be at hand to try: the fixed headers of IP and TCP. */
-export const STRAIGHT_BYTES_4 = 40;
-export const STRAIGHT_BYTES_6 = 60;
 
 /** A row for the segment in the IPv4 packet at `ip`, or NOT_STRAIGHT. */
 export function addStraight4(rows: PacketRows, view: DataView, ip: number, end: number): number {
@@ -76,19 +45,19 @@ export function addStraight4(rows: PacketRows, view: DataView, ip: number, end: 
   if (header === 0) return NOT_STRAIGHT;
   const row = rows.addUnset();
   const { words } = rows;
-  words[row + FAMILY] = 4;
-  words[row + SRC] = 0;
-  words[row + SRC + 1] = 0;
-  words[row + SRC + 2] = IPV4_MAPPED;
-  words[row + SRC + 3] = view.getInt32(ip + 12);
-  words[row + DST] = 0;
-  words[row + DST + 1] = 0;
-  words[row + DST + 2] = IPV4_MAPPED;
-  words[row + DST + 3] = view.getInt32(ip + 16);
-  words[row + IPID] = view.getUint16(ip + 4);
-  words[row + TTL] = view.getUint8(ip + 8);
-  words[row + BYTES] = length;
-  words[row + PAYLOAD] = length - 20 - header;
+  words[row + P_FAMILY] = 4;
+  words[row + P_SRC] = 0;
+  words[row + (P_SRC + 1)] = 0;
+  words[row + (P_SRC + 2)] = MAPPED;
+  words[row + (P_SRC + 3)] = view.getInt32(ip + 12);
+  words[row + P_DST] = 0;
+  words[row + (P_DST + 1)] = 0;
+  words[row + (P_DST + 2)] = MAPPED;
+  words[row + (P_DST + 3)] = view.getInt32(ip + 16);
+  words[row + P_IPID] = view.getUint16(ip + 4);
+  words[row + P_TTL] = view.getUint8(ip + 8);
+  words[row + P_BYTES] = length;
+  words[row + P_PAYLOAD] = length - 20 - header;
   writeSegment(view, ip + 20, header, words, row);
   return row;
 }
@@ -100,19 +69,19 @@ export function addStraight6(rows: PacketRows, view: DataView, ip: number, end: 
   if (header === 0) return NOT_STRAIGHT;
   const row = rows.addUnset();
   const { words } = rows;
-  words[row + FAMILY] = 6;
-  words[row + SRC] = view.getInt32(ip + 8);
-  words[row + SRC + 1] = view.getInt32(ip + 12);
-  words[row + SRC + 2] = view.getInt32(ip + 16);
-  words[row + SRC + 3] = view.getInt32(ip + 20);
-  words[row + DST] = view.getInt32(ip + 24);
-  words[row + DST + 1] = view.getInt32(ip + 28);
-  words[row + DST + 2] = view.getInt32(ip + 32);
-  words[row + DST + 3] = view.getInt32(ip + 36);
-  words[row + IPID] = 0;
-  words[row + TTL] = view.getUint8(ip + 7);
-  words[row + BYTES] = 40 + payload;
-  words[row + PAYLOAD] = payload - header;
+  words[row + P_FAMILY] = 6;
+  words[row + P_SRC] = view.getInt32(ip + 8);
+  words[row + (P_SRC + 1)] = view.getInt32(ip + 12);
+  words[row + (P_SRC + 2)] = view.getInt32(ip + 16);
+  words[row + (P_SRC + 3)] = view.getInt32(ip + 20);
+  words[row + P_DST] = view.getInt32(ip + 24);
+  words[row + (P_DST + 1)] = view.getInt32(ip + 28);
+  words[row + (P_DST + 2)] = view.getInt32(ip + 32);
+  words[row + (P_DST + 3)] = view.getInt32(ip + 36);
+  words[row + P_IPID] = 0;
+  words[row + P_TTL] = view.getUint8(ip + 7);
+  words[row + P_BYTES] = 40 + payload;
+  words[row + P_PAYLOAD] = payload - header;
   writeSegment(view, ip + 40, header, words, row);
   return row;
 }
@@ -146,21 +115,21 @@ function writeSegment(
   row: number,
 ): void {
   const flags = view.getUint8(at + 13);
-  words[row + PROTOCOL] = PROTOCOL_TCP;
-  words[row + CLASS] = 0;
-  words[row + FLAGS] = flags;
-  words[row + SPORT] = view.getUint16(at);
-  words[row + DPORT] = view.getUint16(at + 2);
-  words[row + SEQ] = view.getInt32(at + 4);
-  words[row + ACK] = view.getInt32(at + 8);
-  words[row + ENCAPSULATION] = 0;
-  words[row + SENDER] = 0;
-  words[row + SENDER + 1] = 0;
-  words[row + SENDER + 2] = 0;
-  words[row + SENDER + 3] = 0;
-  words[row + BYTES + 1] = 0;
-  words[row + BYTES + 2] = 0;
-  words[row + BYTES + 3] = 0;
+  words[row + P_PROTOCOL] = TCP;
+  words[row + P_CLASS] = 0;
+  words[row + P_FLAGS] = flags;
+  words[row + P_SPORT] = view.getUint16(at);
+  words[row + P_DPORT] = view.getUint16(at + 2);
+  words[row + P_SEQ] = view.getInt32(at + 4);
+  words[row + P_ACK] = view.getInt32(at + 8);
+  words[row + P_ENCAPSULATION] = 0;
+  words[row + P_SENDER] = 0;
+  words[row + (P_SENDER + 1)] = 0;
+  words[row + (P_SENDER + 2)] = 0;
+  words[row + (P_SENDER + 3)] = 0;
+  words[row + (P_BYTES + 1)] = 0;
+  words[row + (P_BYTES + 2)] = 0;
+  words[row + (P_BYTES + 3)] = 0;
   let hash = begin((view.getUint16(at + 14) << 8) | flags);
   let stamp = 0;
   if (header !== 20) {
@@ -170,6 +139,6 @@ function writeSegment(
     hash = mix(mix(mix(hash, view.getInt32(options)), stamp), view.getInt32(options + 8));
     if (header === 40) hash = mix(hash, view.getInt32(options + 12));
   }
-  words[row + TSVAL] = stamp;
-  words[row + PRINT] = finish(hash);
+  words[row + P_TSVAL] = stamp;
+  words[row + P_PRINT] = finish(hash);
 }

@@ -14,7 +14,6 @@ import {
   P_SRC,
   P_TSVAL,
   P_TTL,
-  type PacketRows,
   SCTP,
   SCTP_ABORT,
   SCTP_INIT,
@@ -22,18 +21,14 @@ import {
   SCTP_SHUTDOWN,
   SCTP_SHUTDOWN_COMPLETE,
   TCP,
-  TCP_FIN,
-  TCP_RST,
-  TCP_SYN,
+  TCP_NEEDED,
   UDP,
 } from '../../model/packet.js';
+import type { PacketRows } from '../../model/packet-rows.js';
 import { i32, u16 } from './bytes.js';
 import { type IpPacket, writeDestination, writeSource } from './ip.js';
 import { MALFORMED, tooShort, UNNEEDED } from './outcome.js';
 import { addBytes, begin, finish } from './print.js';
-
-/** Segments that open or close a connection. */
-export const TCP_NEEDED = TCP_FIN | TCP_SYN | TCP_RST;
 
 /** How much of a datagram's payload its print covers: a DNS query's id, flags and the start of its name. */
 const UDP_PRINT_BYTES = 32;

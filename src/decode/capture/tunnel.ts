@@ -1,5 +1,5 @@
 import { u16 } from './bytes.js';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './link.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './link-types.js';
 
 /** IANA's port, and the one that Linux and flannel took before there was one. */
 const VXLAN_PORT = 4789;

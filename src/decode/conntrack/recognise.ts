@@ -1,4 +1,4 @@
-import { ConntrackRows } from '../../model/conntrack.js';
+import { ConntrackRows } from '../../model/conntrack-rows.js';
 import { isRemark } from './remarks.js';
 import { asciiOf } from './scan.js';
 import { LINE_DAMAGED, TextLineScanner } from './text-line.js';

@@ -23,7 +23,6 @@ import {
   C_ZONE,
   C_ZONE_ORIGINAL,
   C_ZONE_REPLY,
-  type ConntrackRows,
   EVENT_DESTROY,
   EVENT_LISTED,
   EVENT_NEW,
@@ -40,6 +39,7 @@ import {
   IS_UNREPLIED,
   IS_USERSPACE,
 } from '../../model/conntrack.js';
+import type { ConntrackRows } from '../../model/conntrack-rows.js';
 import { SCTP, TCP, UDP } from '../../model/packet.js';
 import { EVENT_LATENESS_NS } from './lateness.js';
 import { ascii, readAddress, readCounter, readNumber, readTcpState, startsAt } from './scan.js';

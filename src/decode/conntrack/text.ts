@@ -1,4 +1,4 @@
-import { ConntrackRows } from '../../model/conntrack.js';
+import { ConntrackRows } from '../../model/conntrack-rows.js';
 import type { Problem } from '../../model/problem.js';
 import { HeldBytes } from './held-bytes.js';
 import { isOverrun, isRemark } from './remarks.js';

@@ -1,7 +1,8 @@
-import { ConntrackRows } from '../../model/conntrack.js';
+import { ConntrackRows } from '../../model/conntrack-rows.js';
 import type { InputEvent } from '../../model/event.js';
 import type { Interfaces } from '../../model/interfaces.js';
-import { P_INTERFACE, PACKET_WORDS, PacketRows } from '../../model/packet.js';
+import { P_INTERFACE, PACKET_WORDS } from '../../model/packet.js';
+import { PacketRows } from '../../model/packet-rows.js';
 import type { Problem } from '../../model/problem.js';
 import type { RuleSet } from '../../model/ruleset.js';
 import type { Nanos } from '../../model/time.js';

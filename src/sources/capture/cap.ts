@@ -1,9 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { Observable, type Subscriber } from 'rxjs';
 import { FrameDecoder } from '../../decode/capture/frame.js';
-import { LINK_SLL } from '../../decode/capture/link.js';
+import { LINK_SLL } from '../../decode/capture/link-types.js';
 import type { InputEvent, Loss } from '../../model/event.js';
-import { P_LATENESS, P_NSEC, P_RESOLUTION, P_SEC, PacketRows } from '../../model/packet.js';
+import { P_LATENESS, P_NSEC, P_RESOLUTION, P_SEC } from '../../model/packet.js';
+import { PacketRows } from '../../model/packet-rows.js';
 import { PermissionError, UsageError } from '../../model/problem.js';
 import type { Nanos } from '../../model/time.js';
 import { builtProgram } from '../built.js';

@@ -1,6 +1,6 @@
 import { Observable, type Subscriber } from 'rxjs';
 import { FrameDecoder } from '../../decode/capture/frame.js';
-import { LINK_ETHERNET, LINK_RAW } from '../../decode/capture/link.js';
+import { LINK_ETHERNET, LINK_RAW } from '../../decode/capture/link-types.js';
 import type { InputEvent } from '../../model/event.js';
 import type { Interfaces } from '../../model/interfaces.js';
 import {
@@ -14,8 +14,8 @@ import {
   P_NSEC,
   P_RESOLUTION,
   P_SEC,
-  PacketRows,
 } from '../../model/packet.js';
+import { PacketRows } from '../../model/packet-rows.js';
 import { PermissionError, UsageError } from '../../model/problem.js';
 import {
   type AddonLoad,

@@ -7,9 +7,9 @@ import {
   C_RESOLUTION,
   C_SEC,
   CONNTRACK_WORDS,
-  type ConntrackRows,
   HAS_TIME,
 } from '../../model/conntrack.js';
+import type { ConntrackRows } from '../../model/conntrack-rows.js';
 import type { InputEvent } from '../../model/event.js';
 import { type Nanos, secondsOf, subsecondOf } from '../../model/time.js';
 import { type RunResult, runProgram } from '../rules/run-program.js';

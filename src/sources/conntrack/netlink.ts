@@ -4,10 +4,10 @@ import {
   C_BITS,
   C_EVENT,
   C_LATENESS,
-  ConntrackRows,
   EVENT_LISTED,
   IS_KERNEL_TIME,
 } from '../../model/conntrack.js';
+import { ConntrackRows } from '../../model/conntrack-rows.js';
 import type { InputEvent, Loss } from '../../model/event.js';
 import { PermissionError, UsageError } from '../../model/problem.js';
 import { type Nanos, nanosOf } from '../../model/time.js';

@@ -7,10 +7,10 @@ import {
   C_RSRC,
   C_ZONE,
   CONNTRACK_WORDS,
-  type ConntrackRows,
   EVENT_LISTED,
   HAS_REPLY,
 } from '../../model/conntrack.js';
+import type { ConntrackRows } from '../../model/conntrack-rows.js';
 import { UsageError } from '../../model/problem.js';
 import type { InputFile } from './expand.js';
 

@@ -13,10 +13,10 @@ import {
   C_NSEC,
   C_SEC,
   CONNTRACK_WORDS,
-  type ConntrackRows,
   EVENT_LISTED,
   HAS_TIME,
 } from '../../model/conntrack.js';
+import type { ConntrackRows } from '../../model/conntrack-rows.js';
 import type { InputEvent } from '../../model/event.js';
 import { Interfaces } from '../../model/interfaces.js';
 import type { Problem } from '../../model/problem.js';

@@ -10,13 +10,14 @@ import {
   C_RESOLUTION,
   C_SEC,
   CONNTRACK_WORDS,
-  type ConntrackRows,
   EVENT_LISTED,
   HAS_TIME,
 } from '../../model/conntrack.js';
+import type { ConntrackRows } from '../../model/conntrack-rows.js';
 import type { InputEvent } from '../../model/event.js';
 import type { Interfaces } from '../../model/interfaces.js';
-import { P_NSEC, P_SEC, PACKET_WORDS, type PacketRows } from '../../model/packet.js';
+import { P_NSEC, P_SEC, PACKET_WORDS } from '../../model/packet.js';
+import type { PacketRows } from '../../model/packet-rows.js';
 import type { Problem } from '../../model/problem.js';
 import { type Nanos, nanosOf, type OffsetAt, secondsOf, subsecondOf } from '../../model/time.js';
 import type { InputBytes } from './chunks.js';

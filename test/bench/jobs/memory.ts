@@ -2,7 +2,7 @@ import { Correlator } from '../../../src/correlate/correlator.js';
 import { IptablesSaveReader } from '../../../src/decode/rules/iptables-save.js';
 import { iptablesServices } from '../../../src/decode/rules/iptables-services.js';
 import { Interfaces } from '../../../src/model/interfaces.js';
-import { PacketRows } from '../../../src/model/packet.js';
+import { PacketRows } from '../../../src/model/packet-rows.js';
 import { iptablesSave } from '../generate/rules.js';
 import { START_SECONDS, type World } from '../generate/world.js';
 import { FAR, NEAR, Segments } from './segments.js';

@@ -1,4 +1,5 @@
 import * as P from '../../../src/model/packet.js';
+import type { PacketRows } from '../../../src/model/packet-rows.js';
 import { type Nanos, nanosOf } from '../../../src/model/time.js';
 import {
   clientAddress,
@@ -21,12 +22,12 @@ const CLIENT_PORTS = 60_000;
 
 /** Writes packets of numbered connections as rows, each later than the one before. */
 export class Segments {
-  private readonly rows: P.PacketRows;
+  private readonly rows: PacketRows;
   private readonly world: World;
   private seconds = START_SECONDS;
   private nanoseconds = 0;
 
-  constructor(rows: P.PacketRows, world: World) {
+  constructor(rows: PacketRows, world: World) {
     this.rows = rows;
     this.world = world;
   }

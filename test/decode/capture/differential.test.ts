@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { FrameDecoder } from '../../../src/decode/capture/frame.js';
 import { CaptureReader } from '../../../src/decode/capture/reader.js';
 import { Interfaces } from '../../../src/model/interfaces.js';
-import { P_INTERFACE, PACKET_WORDS, PacketRows } from '../../../src/model/packet.js';
+import { P_INTERFACE, PACKET_WORDS } from '../../../src/model/packet.js';
+import { PacketRows } from '../../../src/model/packet-rows.js';
 import {
   authentication,
   bytesOf,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FrameDecoder } from '../../../src/decode/capture/frame.js';
-import { PacketRows } from '../../../src/model/packet.js';
+import { PacketRows } from '../../../src/model/packet-rows.js';
 import {
   authentication,
   bytesOf,

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { formatAddress, formatEndpoint } from '../../../src/model/address.js';
 import * as C from '../../../src/model/conntrack.js';
+import type { ConntrackRows } from '../../../src/model/conntrack-rows.js';
 import { formatNanos, nanosOf } from '../../../src/model/time.js';
 
 const data = new URL('./data/', import.meta.url);
@@ -39,7 +40,7 @@ export interface Entry {
   counters?: string;
 }
 
-export function entriesOf(rows: C.ConntrackRows): Entry[] {
+export function entriesOf(rows: ConntrackRows): Entry[] {
   const entries: Entry[] = [];
   const { words } = rows;
   for (let i = 0; i < rows.length; i++) {

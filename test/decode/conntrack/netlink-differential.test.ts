@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { decodeConntrackMessages } from '../../../src/decode/conntrack/netlink.js';
-import { CONNTRACK_WORDS, ConntrackRows } from '../../../src/model/conntrack.js';
+import { CONNTRACK_WORDS } from '../../../src/model/conntrack.js';
+import { ConntrackRows } from '../../../src/model/conntrack-rows.js';
 import { seeded } from '../../support/seeded.js';
 import { datagrams, mutate } from './entries.js';
 import { plainMessages } from './plain-netlink.js';

@@ -8,12 +8,12 @@ import {
 import { ConntrackXmlReader } from '../../../src/decode/conntrack/xml.js';
 import {
   CONNTRACK_WORDS,
-  ConntrackRows,
   EVENT_DESTROY,
   EVENT_LISTED,
   EVENT_NEW,
   EVENT_UPDATE,
 } from '../../../src/model/conntrack.js';
+import { ConntrackRows } from '../../../src/model/conntrack-rows.js';
 import { seeded } from '../../support/seeded.js';
 import { datagrams, type Entry, entriesOf, mutate, recording } from './entries.js';
 

@@ -8,10 +8,10 @@ import {
   P_PROTOCOL,
   P_SPORT,
   P_SRC,
-  PacketRows,
   TCP,
   TCP_SYN,
 } from '../../../src/model/packet.js';
+import { PacketRows } from '../../../src/model/packet-rows.js';
 import { HeldPackets } from '../../../src/sinks/pcapng/held-packets.js';
 import { SectionWriter } from '../../../src/sinks/pcapng/section-writer.js';
 

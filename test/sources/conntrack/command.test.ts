@@ -10,13 +10,13 @@ import {
   C_PROTOCOL,
   C_RESOLUTION,
   C_SEC,
-  type ConntrackRows,
   EVENT_DESTROY,
   EVENT_LISTED,
   EVENT_NEW,
   HAS_TIME,
   IS_USERSPACE,
 } from '../../../src/model/conntrack.js';
+import type { ConntrackRows } from '../../../src/model/conntrack-rows.js';
 import type { InputEvent, Loss } from '../../../src/model/event.js';
 import { PermissionError, UsageError } from '../../../src/model/problem.js';
 import type { Nanos } from '../../../src/model/time.js';

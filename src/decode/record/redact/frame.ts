@@ -1,5 +1,5 @@
 import { headerBytes } from '../../capture/headers.js';
-import { LINK_ETHERNET, LINK_RAW, LINK_SLL, LINK_SLL2 } from '../../capture/link.js';
+import { LINK_ETHERNET, LINK_RAW, LINK_SLL, LINK_SLL2 } from '../../capture/link-types.js';
 import { ipv4Checksum, transportChecksum } from './checksum.js';
 import type { Pseudonyms } from './pseudonyms.js';
 

@@ -5,8 +5,8 @@ import {
   C_RDST,
   C_RSRC,
   CONNTRACK_WORDS,
-  ConntrackRows,
 } from '../../../model/conntrack.js';
+import { ConntrackRows } from '../../../model/conntrack-rows.js';
 import type { InputEvent } from '../../../model/event.js';
 import { Interfaces } from '../../../model/interfaces.js';
 import {
@@ -17,8 +17,8 @@ import {
   P_SENDER,
   P_SRC,
   PACKET_WORDS,
-  PacketRows,
 } from '../../../model/packet.js';
+import { PacketRows } from '../../../model/packet-rows.js';
 import type { RuleSet } from '../../../model/ruleset.js';
 import { iptablesServiceSteps } from '../../rules/iptables-services.js';
 import { nftServiceSteps } from '../../rules/nft-services.js';
