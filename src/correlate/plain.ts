@@ -68,6 +68,7 @@ const BOTH_FINS = SAW_FIN_ORIGINAL | SAW_FIN_REPLY;
 const OVER_NS = LIMITS.OVER_NS;
 const LINGER_NS = LIMITS.LINGER_NS;
 const KEEP_NS = LIMITS.KEEP_NS;
+const UNANSWERED_NS = LIMITS.UNANSWERED_NS;
 
 /** Client, Service and endpoint as rows have addresses. */
 const ADDRESSES = new Uint32Array(12);
@@ -90,8 +91,9 @@ function int(row: Uint32Array, at: number): number {
 export class PlainConnections {
   private readonly state: State;
   private readonly table = new PlainTable();
-  /** Those that have not been translated and answered by then are no plain ones. */
+  /** Those that have not been translated by then are no plain ones; nor are those, later, that have not been answered. */
   private readonly young = new Deadlines();
+  private readonly unanswered = new Deadlines();
   /** What is to be closed, or forgotten, 2 ms after it was closed in order; 2 s, or 5 s, after it was reset. */
   private readonly over = new Deadlines();
   private readonly lingering = new Deadlines();
@@ -143,12 +145,12 @@ export class PlainConnections {
 
   /** To be called as the machine's time moves on, before anybody else acts on it. */
   advance(now: number): void {
-    while (this.young.next <= now) {
-      const time = this.young.next;
-      const slot = this.young.take();
-      const bits = this.bitsOf(slot);
-      if (bits === 0 || (bits & WHOLE) === WHOLE) continue;
-      if (this.moment(slot, M_TIME) + this.state.boundNs === time) this.promote(slot);
+    while (this.young.next <= now) this.settle();
+    while (this.unanswered.next <= now) {
+      const time = this.unanswered.next;
+      const slot = this.unanswered.take();
+      if (this.isAnswered(slot) || this.moment(slot, M_TIME) + UNANSWERED_NS !== time) continue;
+      this.promote(slot);
     }
     while (this.over.next <= now) this.ripe(this.over, now);
     while (this.lingering.next <= now) this.ripe(this.lingering, now);
@@ -284,7 +286,8 @@ export class PlainConnections {
     words[w + N_ANSWER_ISN] = int(row, at + P_SEQ);
     words[w + N_BITS] = bits | SAW_ANSWER | HAS_ANSWER_ISN;
     const { outcomes } = this.state;
-    outcomes.open--;
+    if ((bits & SETTLED) === 0) outcomes.open--;
+    else outcomes.unanswered--;
     outcomes.established++;
     return true;
   }
@@ -347,8 +350,39 @@ export class PlainConnections {
     else this.end(slot, now + KEEP_NS, this.kept);
   }
 
+  /** The first of the young has been waited for. */
+  private settle(): void {
+    const { state } = this;
+    const time = this.young.next;
+    const slot = this.young.take();
+    if (this.isAnswered(slot)) return;
+    const began = this.moment(slot, M_TIME);
+    if (began + state.boundNs !== time) return;
+    const bits = this.bitsOf(slot);
+    if ((bits & PK_CLAIM) === 0) {
+      this.promote(slot);
+      return;
+    }
+    this.table.words[slot * PLAIN_WORDS + N_BITS] = bits | SETTLED;
+    state.outcomes.open--;
+    state.outcomes.unanswered++;
+    this.unanswered.add(began + UNANSWERED_NS, slot);
+  }
+
+  /** So is one that is not there any more. */
+  private isAnswered(slot: number): boolean {
+    const bits = this.bitsOf(slot);
+    return bits === 0 || (bits & SAW_ANSWER) !== 0;
+  }
+
   private lookForNext(): void {
-    this.due = Math.min(this.young.next, this.over.next, this.lingering.next, this.kept.next);
+    this.due = Math.min(
+      this.young.next,
+      this.unanswered.next,
+      this.over.next,
+      this.lingering.next,
+      this.kept.next,
+    );
   }
 
   /** One whose number a packet has is what this may be a copy of, or an answer to. */
@@ -411,8 +445,11 @@ export class PlainConnections {
     } else if (due !== 0) {
       c.closeAt = due;
       state.wake(c, (c.bits & SETTLED) === 0 ? Math.min(settledAt, due) : due);
+    } else if ((c.bits & SETTLED) === 0) {
+      state.wake(c, settledAt);
     } else {
-      state.wake(c, (c.bits & SETTLED) === 0 ? settledAt : last + LIMITS.ESTABLISHED_NS);
+      const silence = (bits & SAW_ANSWER) === 0 ? UNANSWERED_NS : LIMITS.ESTABLISHED_NS;
+      state.wake(c, last + silence);
     }
   }
 
