@@ -10,7 +10,7 @@ import { FAR, NEAR, Segments } from './segments.js';
 interface MemoryJob {
   readonly connections: number;
   readonly waves: number;
-  /** As for rows of output; false as for a summary. */
+  /** As for rows of output; false as for a summary of captures, beside which there is nothing else to hear. */
   readonly describes: boolean;
 }
 
@@ -95,7 +95,12 @@ function newMachine(describes: boolean): Correlator {
   if (interfaces.name(NEAR) === undefined || interfaces.name(FAR) === undefined) {
     throw new Error('interfaces are numbered otherwise');
   }
-  const machine = new Correlator({ interfaces, baseSeconds: START_SECONDS, describes });
+  const machine = new Correlator({
+    interfaces,
+    baseSeconds: START_SECONDS,
+    describes,
+    packetsOnly: !describes,
+  });
   const reader = new IptablesSaveReader({});
   for (const piece of iptablesSave(WORLD, 4)) reader.feed(Buffer.from(piece));
   reader.end();

@@ -30,16 +30,18 @@ async function run(context: Context): Promise<PartReport> {
   const waves = context.quick ? QUICK_WAVES : WAVES;
   const rows: Row[] = [];
   for (const describes of [false, true]) {
-    context.say(`  ${open} open connections, ${describes ? 'described' : 'counted'}`);
+    context.say(`  ${open} open connections, ${wordFor(describes)}`);
     const { result } = await runJob('memory', { connections: open, waves: 1, describes });
     check(result.attributed, open);
     rows.push(...openRows(open, describes, result));
   }
   const each = open * WAVE_SHARE;
-  context.say(`  ${waves} waves of ${each} connections`);
-  const { result } = await runJob('memory', { connections: each, waves, describes: true });
-  check(result.attributed, each * waves);
-  rows.push(growthRow(each, result));
+  for (const describes of [false, true]) {
+    context.say(`  ${waves} waves of ${each} connections, ${wordFor(describes)}`);
+    const { result } = await runJob('memory', { connections: each, waves, describes });
+    check(result.attributed, each * waves);
+    rows.push(growthRow(each, describes, result));
+  }
   return {
     part: 'memory',
     input:
@@ -50,6 +52,8 @@ async function run(context: Context): Promise<PartReport> {
   };
 }
 
+const wordFor = (describes: boolean): string => (describes ? 'described' : 'counted');
+
 type Result = Awaited<ReturnType<typeof runJob<'memory'>>>['result'];
 
 function openRows(open: number, describes: boolean, result: Result): Row[] {
@@ -59,7 +63,7 @@ function openRows(open: number, describes: boolean, result: Result): Row[] {
   return [
     judged(
       {
-        id: `bytes-${describes ? 'described' : 'counted'}`,
+        id: `bytes-${wordFor(describes)}`,
         target: `at most ${BYTES_EACH} B of an open connection`,
         ours: {
           what: `heap and buffers, ${how}`,
@@ -72,7 +76,7 @@ function openRows(open: number, describes: boolean, result: Result): Row[] {
     ),
     judged(
       {
-        id: `resident-${describes ? 'described' : 'counted'}`,
+        id: `resident-${wordFor(describes)}`,
         target: `at most ${Math.round(allowed)} MB resident with ${open} open`,
         ours: { what: how, unit: 'MB', figure: figureOf([result.openMegabytes]) },
         remark: `${Math.round(result.idleMegabytes)} MB before, ${Math.round(after)} MB after they ended`,
@@ -82,16 +86,16 @@ function openRows(open: number, describes: boolean, result: Result): Row[] {
   ];
 }
 
-function growthRow(each: number, result: Result): Row {
+function growthRow(each: number, describes: boolean, result: Result): Row {
   const settled = figureOf(result.afterMegabytes.slice(1, 1 + COMPARED));
   const last = figureOf(result.afterMegabytes.slice(-COMPARED));
   const ratio = last.median / settled.median;
   const state = result.afterStateMegabytes.map((it) => it.toFixed(1)).join(', ');
   return judged(
     {
-      id: 'waves',
+      id: `waves-${wordFor(describes)}`,
       target: `after the last waves at most ${GROWTH}x what was resident after the second to fifth`,
-      ours: { what: 'last waves', unit: 'MB', figure: last },
+      ours: { what: `last waves, ${wordFor(describes)}`, unit: 'MB', figure: last },
       peer: { what: 'second to fifth wave', unit: 'MB', figure: settled },
       ratio,
       remark: `${result.afterMegabytes.length} waves of ${each}; heap and buffers after each: ${state} MB`,
