@@ -55,6 +55,8 @@ export class PlainTable {
   /** At `slot * PLAIN_MOMENTS`: the M_ moments. */
   moments: Float64Array;
   size = 0;
+  /** Whose packet was seen last. */
+  private last = 0;
   private slots = FIRST_SLOTS;
   /** The first free place, linked by N_SRC; behind all that were ever used if there is none. */
   private free = NONE;
@@ -80,6 +82,8 @@ export class PlainTable {
 
   /** Whose tuple this is: `slot << 2 | side << 1 | 1 if it is the other way round`, or -1. Side 0 is as the client sent it. */
   find(src: number, sport: number, dst: number, dport: number): number {
+    const again = this.findAgain(src, sport, dst, dport);
+    if (again >= 0) return again;
     const { words, flows } = this;
     const mask = flows.length - 1;
     const hash = hashFlow(src, sport, dst, dport);
@@ -104,17 +108,40 @@ export class PlainTable {
         continue;
       }
       if (client === src && clientPort === sport && other === dst && otherPort === dport) {
+        this.last = node >>> 1;
         return node << 1;
       }
       if (client === dst && clientPort === dport && other === src && otherPort === sport) {
+        this.last = node >>> 1;
         return (node << 1) | 1;
       }
     }
   }
 
+  /** As `find`, of the connection that was found or added last: copies of a packet mostly come one after the other. */
+  private findAgain(src: number, sport: number, dst: number, dport: number): number {
+    const { words, last } = this;
+    const at = last * PLAIN_WORDS;
+    const bits = words[at + N_BITS] as number;
+    if (bits === 0) return NONE;
+    const ports = words[at + N_PORTS] as number;
+    const client = words[at + N_SRC] as number;
+    const isSent = client === src && ports >>> 16 === sport;
+    if (!isSent && !(client === dst && ports >>> 16 === dport)) return NONE;
+    const other = isSent ? dst : src;
+    const otherPort = isSent ? dport : sport;
+    const way = isSent ? 0 : 1;
+    if (words[at + N_DST] === other && (ports & 0xffff) === otherPort) return (last << 2) | way;
+    if ((bits & PK_CLAIM) === 0 || words[at + N_ENDPOINT] !== other) return NONE;
+    if ((words[at + N_PORT_AND_ID] as number) >>> 16 !== otherPort) return NONE;
+    return (last << 2) | 2 | way;
+  }
+
   /** The slot of the connection that began with this number, or -1. */
   byIsn(isn: number): number {
-    const { words, isns } = this;
+    const { words, isns, last } = this;
+    const lastAt = last * PLAIN_WORDS;
+    if (words[lastAt + N_ISN] === isn && words[lastAt + N_BITS] !== 0) return last;
     const mask = isns.length - 1;
     const hash = hashIsn(isn);
     const tag = hash >>> ISN_BITS;
@@ -138,6 +165,7 @@ export class PlainTable {
       this.free = (this.words[slot * PLAIN_WORDS + N_SRC] as number) - 1;
     }
     this.size++;
+    this.last = slot;
     const { words } = this;
     const at = slot * PLAIN_WORDS;
     words[at + N_SRC] = src;
@@ -196,6 +224,7 @@ export class PlainTable {
     let slots = FIRST_SLOTS;
     while (slots < this.used * 2) slots *= 2;
     if (slots < this.slots) this.resize(slots);
+    this.last = 0;
     this.renewFlows();
     this.renewIsns();
   }
