@@ -5,13 +5,13 @@ import type { OutputRequest } from './commands.js';
 import type { Io } from './io.js';
 
 /** The sink that the user asked for, on the process's streams. */
-export function openSink(
+export async function openSink(
   request: Pick<OutputRequest, 'format' | 'colors' | 'verbose'>,
   io: Io,
   overflow: SinkOptions['overflow'],
-): Sink {
+): Promise<Sink> {
   widen(io.stdout);
-  return createSink(request.format, {
+  return await createSink(request.format, {
     stdout: io.stdout,
     stderr: io.stderr,
     terminal: io.terminal.stdout,

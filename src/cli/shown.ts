@@ -14,8 +14,16 @@ export class Shown {
   private readonly failOn: OutputRequest['failOn'];
   private summary: Summary | undefined;
 
-  constructor(request: OutputRequest, io: Io, overflow: SinkOptions['overflow']) {
-    this.sink = openSink(request, io, overflow);
+  static async open(
+    request: OutputRequest,
+    io: Io,
+    overflow: SinkOptions['overflow'],
+  ): Promise<Shown> {
+    return new Shown(request, await openSink(request, io, overflow));
+  }
+
+  private constructor(request: OutputRequest, sink: Sink) {
+    this.sink = sink;
     this.filter = createFilter(request.filter);
     this.failOn = request.failOn;
   }

@@ -1,9 +1,10 @@
 import { formatEndpoint } from '../model/address.js';
 import { type Attribution, EVIDENCE, type Evidence, type Peer } from '../model/attribution.js';
 import { formatNanos, type Nanos } from '../model/time.js';
-import { type Cut, escapeText } from './escape.js';
+import { escapeText } from './escape.js';
 import type { Shape } from './layout.js';
 import { humanDuration } from './units.js';
+import type { Cut } from './width.js';
 
 export interface Column extends Shape {
   readonly header: string;

@@ -1,15 +1,16 @@
-import { createNdjsonSink } from './ndjson.js';
 import type { Format, Sink, SinkOptions } from './sink.js';
-import { createSummarySink } from './summary.js';
-import { createTableSink, createWideSink } from './table.js';
 
-const SINKS: Readonly<Record<Format, (options: SinkOptions) => Sink>> = {
-  table: createTableSink,
-  wide: createWideSink,
-  ndjson: createNdjsonSink,
-  summary: createSummarySink,
+/** Each is loaded when it is asked for: what lays out columns takes as long to load as Node to start. */
+const SINKS: Readonly<
+  Record<Format, () => Promise<(options: SinkOptions) => Sink | Promise<Sink>>>
+> = {
+  table: async () => (await import('./table.js')).createTableSink,
+  wide: async () => (await import('./table.js')).createWideSink,
+  ndjson: async () => (await import('./ndjson.js')).createNdjsonSink,
+  summary: async () => (await import('./summary.js')).createSummarySink,
 };
 
-export function createSink(format: Format, options: SinkOptions): Sink {
-  return SINKS[format](options);
+export async function createSink(format: Format, options: SinkOptions): Promise<Sink> {
+  const create = await SINKS[format]();
+  return await create(options);
 }

@@ -1,9 +1,10 @@
 import { formatEndpoint } from '../model/address.js';
 import type { BalancerView, EndpointView, RuleOverview, ServiceView } from '../model/rule-view.js';
-import { displayWidth, escapeText, shorten } from './escape.js';
+import { escapeText } from './escape.js';
 import { GAP, layOut, type Shape } from './layout.js';
 import { podWord, shareWord } from './rules-words.js';
 import { humanCount } from './units.js';
+import { displayWidth, shorten } from './width.js';
 
 /** What a row of an endpoint is made from. */
 export interface Row {

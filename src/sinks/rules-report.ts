@@ -1,9 +1,10 @@
 import pc from 'picocolors';
 import type { Audit, Drift, RuleOverview } from '../model/rule-view.js';
-import { displayWidth, escapeText, shorten } from './escape.js';
+import { escapeText } from './escape.js';
 import type { RulesTextOptions } from './rules-tree.js';
 import { percentWord, plural, podWord, serviceWord, timeWord } from './rules-words.js';
 import { humanCount } from './units.js';
+import { displayWidth, shorten } from './width.js';
 
 /** An endpoint's name is shown up to here. */
 const MAX_NAME = 48;

@@ -7,7 +7,7 @@ import type {
   WayTo,
   WayView,
 } from '../model/rule-view.js';
-import { displayWidth, escapeText, shorten } from './escape.js';
+import { escapeText } from './escape.js';
 import { endpointColumns, RuleLayout } from './rules-columns.js';
 import {
   addressWord,
@@ -21,6 +21,7 @@ import {
   timeWord,
   viaWord,
 } from './rules-words.js';
+import { displayWidth, shorten } from './width.js';
 
 export interface RulesTextOptions {
   readonly columns: number | undefined;

@@ -3,8 +3,9 @@ import { formatEndpoint } from '../model/address.js';
 import type { Traffic } from '../model/attribution.js';
 import type { CounterMove } from '../model/rule-view.js';
 import { formatNanos, type Nanos } from '../model/time.js';
-import { displayWidth, escapeText, shorten } from './escape.js';
+import { escapeText } from './escape.js';
 import { podWord, serviceWord } from './rules-words.js';
+import { displayWidth, shorten } from './width.js';
 
 /** Rows of the picture: it must fit on any terminal, since it is drawn over itself. */
 const MAX_ROWS = 18;

@@ -1,7 +1,8 @@
 import type pc from 'picocolors';
 import type { Summary } from '../model/attribution.js';
-import { displayWidth, escapeText, shorten } from './escape.js';
+import { escapeText } from './escape.js';
 import { humanCount, humanDuration } from './units.js';
+import { displayWidth, shorten } from './width.js';
 
 type Colors = ReturnType<typeof pc.createColors>;
 type Line = readonly [label: string, value: string, share?: string];

@@ -2,7 +2,6 @@ import pc from 'picocolors';
 import type { Attribution, OutputEvent } from '../model/attribution.js';
 import type { Nanos } from '../model/time.js';
 import { type Column, TABLE, WIDE } from './columns.js';
-import { displayWidth, shorten } from './escape.js';
 import { eventTime } from './event-time.js';
 import { GAP, layOut } from './layout.js';
 import type { Lines } from './lines.js';
@@ -10,6 +9,7 @@ import { Remarks } from './remarks.js';
 import type { Sink, SinkOptions } from './sink.js';
 import { summaryBlock } from './summary-block.js';
 import { type Renderer, TextSink } from './text-sink.js';
+import { displayWidth, shorten } from './width.js';
 
 /** A row whose outcome is not known yet waits this long (200 ms of event time): a handshake is faster. */
 const HOLD_NS = 200_000_000n;

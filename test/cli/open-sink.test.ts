@@ -10,7 +10,7 @@ describe('the sink of a command', () => {
     ['colours nothing if that is forbidden', false, true, false],
   ])('%s', async (_, colors, terminal, expected) => {
     const io = fakeIo({ terminal: { stdout: terminal, stderr: terminal }, columns: () => 80 });
-    const sink = openSink({ format: 'table', colors, verbose: false }, io, 'wait');
+    const sink = await openSink({ format: 'table', colors, verbose: false }, io, 'wait');
     sink.write([attribution(), { type: 'notice', notice: { code: 'x', detail: 'y' } }]);
     await sink.end();
     expect(io.stdout.text.includes('\u001b[')).toBe(expected);

@@ -64,7 +64,7 @@ async function recorded(limits: { maxBytes?: number } = {}, stepNs = 0n): Promis
   const survey = new RuleSurvey();
   const stdout = new Collector();
   const colors = { stdout: false, stderr: false };
-  const sink = createSink('ndjson', {
+  const sink = await createSink('ndjson', {
     stdout,
     stderr: new Collector(),
     terminal: false,

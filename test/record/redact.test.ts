@@ -116,7 +116,7 @@ async function redacted(path: string): Promise<{ said: string; bytes: Uint8Array
   const survey = new RuleSurvey();
   const clear = new Clear();
   const stdout = new Collector();
-  const sink = createSink('ndjson', {
+  const sink = await createSink('ndjson', {
     stdout,
     stderr: new Collector(),
     terminal: false,

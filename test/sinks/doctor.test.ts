@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { diagnose } from '../../src/explain/doctor/diagnose.js';
 import type { Diagnosis } from '../../src/model/doctor.js';
 import { doctorJson, doctorText } from '../../src/sinks/doctor.js';
-import { displayWidth } from '../../src/sinks/escape.js';
+import { displayWidth } from '../../src/sinks/width.js';
 import { HEALTHY, IPTABLES, nodeWith } from '../explain/doctor/facts.js';
 import { expectGolden } from './golden.js';
 

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import stringWidth from 'string-width';
 import { describe, expect, it } from 'vitest';
-import { displayWidth, escapeText, shorten } from '../../src/sinks/escape.js';
+import { escapeText } from '../../src/sinks/escape.js';
+import { displayWidth, shorten } from '../../src/sinks/width.js';
 import { HOSTILE } from './events.js';
 
 describe('escapeText', () => {

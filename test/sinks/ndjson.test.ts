@@ -17,7 +17,7 @@ import {
 
 async function written(events: readonly OutputEvent[]): Promise<string[]> {
   const to = streams();
-  const sink = createSink('ndjson', to);
+  const sink = await createSink('ndjson', to);
   sink.write(events);
   await sink.end();
   return to.stdout.lines;
@@ -234,7 +234,7 @@ describe('NDJSON', () => {
 
   it('leaves what it handed on as it is, however much and however long the lines after it are', async () => {
     const to = streams();
-    const sink = createSink('ndjson', to);
+    const sink = await createSink('ndjson', to);
     const events = Array.from({ length: 400 }, (_, i): OutputEvent => {
       const detail = 'ä'.repeat(i % 40 === 39 ? 100_000 : i);
       return i % 3 === 0 ? attribution() : { type: 'notice', notice: { code: `n${i}`, detail } };

@@ -20,7 +20,7 @@ const many = (count: number) =>
 describe.each(FORMATS)('every sink, here %s', (format) => {
   it('writes nothing for no events, and can be ended at once', async () => {
     const to = streams();
-    const sink = createSink(format, to);
+    const sink = await createSink(format, to);
     sink.write([]);
     sink.tick(START);
     await sink.end();
@@ -29,7 +29,7 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
 
   it('ends once, and ignores what comes after the end', async () => {
     const to = streams();
-    const sink = createSink(format, to);
+    const sink = await createSink(format, to);
     sink.write([attribution(), summary()]);
     const first = sink.end();
     expect(sink.end()).toBe(first);
@@ -44,7 +44,7 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
 
   it('does not close the streams that it was given', async () => {
     const to = streams();
-    const sink = createSink(format, to);
+    const sink = await createSink(format, to);
     sink.write([summary()]);
     await sink.end();
     expect(to.stdout.writableEnded || to.stdout.destroyed || to.stderr.writableEnded).toBe(false);
@@ -52,7 +52,7 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
 
   it('takes hostile and huge text', async () => {
     const to = streams({ terminal: true, columns: () => 80 });
-    const sink = createSink(format, to);
+    const sink = await createSink(format, to);
     const huge = `x${'y'.repeat(1_000_000)}\u001b[31m`;
     sink.write([...HOSTILE, huge].map(named));
     sink.write([{ type: 'notice', notice: { code: HOSTILE[0] ?? '', detail: huge } }]);
@@ -66,7 +66,7 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
 
   it('takes many events at once', async () => {
     const to = streams();
-    const sink = createSink(format, to);
+    const sink = await createSink(format, to);
     sink.write(many(3000));
     sink.write([summary()]);
     await sink.end();
@@ -78,7 +78,7 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
     const stdout = new Descriptor();
     const to = { ...streams(), stdout };
     for (const one of [plain, to]) {
-      const sink = createSink(format, one);
+      const sink = await createSink(format, one);
       for (let i = 0; i < 40; i++) {
         if (i % 7 === 3) stdout.stall();
         sink.write(many(20).map((event) => ({ ...event })));
@@ -93,7 +93,7 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
 
   it('stops quietly when nobody reads any more', async () => {
     const stdout = new Collector();
-    const sink = createSink(format, { ...streams(), stdout });
+    const sink = await createSink(format, { ...streams(), stdout });
     expect(sink.closed.aborted).toBe(false);
     stdout.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
     await new Promise((resolve) => sink.closed.addEventListener('abort', resolve));
@@ -107,7 +107,7 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
   it('stops quietly when the stream was closed before it began', async () => {
     const stdout = new PassThrough();
     stdout.end();
-    const sink = createSink(format, { ...streams(), stdout });
+    const sink = await createSink(format, { ...streams(), stdout });
     expect(sink.closed.aborted).toBe(true);
     sink.write(many(10));
     await sink.end();
@@ -115,7 +115,7 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
 
   it('says at the end why the output could not be written', async () => {
     const stdout = new Collector();
-    const sink = createSink(format, { ...streams(), stdout });
+    const sink = await createSink(format, { ...streams(), stdout });
     stdout.destroy(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
     await new Promise((resolve) => sink.closed.addEventListener('abort', resolve));
     await expect(sink.end()).rejects.toThrow(UsageError);
@@ -126,7 +126,7 @@ describe.each(FORMATS)('every sink, here %s', (format) => {
 describe('a sink whose reader is slow', () => {
   it('loses nothing when it may wait, and says when to go on', async () => {
     const stdout = new Collector(true);
-    const sink = createSink('ndjson', { ...streams(), stdout });
+    const sink = await createSink('ndjson', { ...streams(), stdout });
     expect(sink.ready()).toBeUndefined();
     for (let i = 0; i < 30; i++) sink.write(many(1000));
     const ready = sink.ready();
@@ -143,7 +143,7 @@ describe('a sink whose reader is slow', () => {
 
   it('stops waiting when the reader leaves', async () => {
     const stdout = new Collector(true);
-    const sink = createSink('ndjson', { ...streams(), stdout });
+    const sink = await createSink('ndjson', { ...streams(), stdout });
     sink.write(many(100));
     const ready = sink.ready();
     stdout.destroy();
@@ -154,7 +154,7 @@ describe('a sink whose reader is slow', () => {
 
   it('leaves events out rather than grow when it must not wait, and tells how many and when', async () => {
     const stdout = new Collector(true);
-    const sink = createSink('ndjson', { ...streams(), stdout, overflow: 'drop' });
+    const sink = await createSink('ndjson', { ...streams(), stdout, overflow: 'drop' });
     const total = 60_000;
     const events = many(total);
     sink.write(events);
@@ -186,7 +186,7 @@ describe('a sink whose reader is slow', () => {
 
   it('tells what it left out even if the reader never comes back before the end', async () => {
     const stdout = new Collector(true);
-    const sink = createSink('ndjson', { ...streams(), stdout, overflow: 'drop' });
+    const sink = await createSink('ndjson', { ...streams(), stdout, overflow: 'drop' });
     sink.write(many(60_000));
     sink.write([summary({ losses: 0 })]);
     const end = sink.end();
@@ -200,7 +200,7 @@ describe('a sink whose reader is slow', () => {
   it('tells it beside the table as well', async () => {
     const stdout = new Collector(true);
     const to = streams();
-    const sink = createSink('wide', { ...to, stdout, overflow: 'drop' });
+    const sink = await createSink('wide', { ...to, stdout, overflow: 'drop' });
     const rules = { mode: 'iptables', path: ['x'.repeat(200)], affinity: false } as const;
     let id = 0;
     const batch = () =>

@@ -4,7 +4,7 @@ import { attribution, SUMMARY, streams, summary } from './events.js';
 
 async function shown(terminal: boolean, change = summary(), width?: number): Promise<string> {
   const to = streams({ terminal, columns: () => width });
-  const sink = createSink('summary', to);
+  const sink = await createSink('summary', to);
   sink.write([attribution(), { type: 'notice', notice: { code: 'x', detail: 'y' } }, change]);
   await sink.end();
   expect(to.stderr.text).toBe('');

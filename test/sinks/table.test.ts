@@ -115,7 +115,7 @@ async function shown(
   options: Parameters<typeof streams>[0] = {},
 ) {
   const to = streams(options);
-  const sink = createSink(format, to);
+  const sink = await createSink(format, to);
   sink.write(events);
   await sink.end();
   return { stdout: to.stdout.text, stderr: to.stderr.text };
@@ -212,18 +212,18 @@ describe('rows of the table', () => {
     expect(results(stdout)).toEqual(['established']);
   });
 
-  it('wait while the outcome is open and then say the outcome', () => {
+  it('wait while the outcome is open and then say the outcome', async () => {
     const to = streams();
-    const sink = createSink('table', to);
+    const sink = await createSink('table', to);
     sink.write([open('a')]);
     expect(to.stdout.text).toBe('');
     sink.write([established('a')]);
     expect(results(to.stdout.text)).toEqual(['established']);
   });
 
-  it('come out as open after 200 ms of event time', () => {
+  it('come out as open after 200 ms of event time', async () => {
     const to = streams();
-    const sink = createSink('table', to);
+    const sink = await createSink('table', to);
     sink.write([
       open('a'),
       { type: 'notice', notice: { code: 'x', detail: 'y', time: START + 199n * MS } },
@@ -233,9 +233,9 @@ describe('rows of the table', () => {
     expect(results(to.stdout.text)).toEqual(['open']);
   });
 
-  it('come out as open when the caller says that 200 ms have passed', () => {
+  it('come out as open when the caller says that 200 ms have passed', async () => {
     const to = streams();
-    const sink = createSink('table', to);
+    const sink = await createSink('table', to);
     sink.write([open('a')]);
     sink.tick(START + 199n * MS);
     expect(to.stdout.text).toBe('');
@@ -255,9 +255,9 @@ describe('rows of the table', () => {
     expect(results(stdout)).toEqual(['established', 'refused']);
   });
 
-  it('do not wait without a time to wait by', () => {
+  it('do not wait without a time to wait by', async () => {
     const to = streams();
-    createSink('table', to).write([{ type: 'attribution', attribution: UNKNOWN }]);
+    (await createSink('table', to)).write([{ type: 'attribution', attribution: UNKNOWN }]);
     expect(results(to.stdout.text)).toEqual(['no-evidence']);
   });
 
@@ -287,9 +287,9 @@ describe('rows of the table', () => {
     expect(results(stdout)).toEqual(['established', '~reset']);
   });
 
-  it('do not pile up when nothing ever answers', () => {
+  it('do not pile up when nothing ever answers', async () => {
     const to = streams();
-    const sink = createSink('table', to);
+    const sink = await createSink('table', to);
     sink.write(Array.from({ length: 5000 }, (_, i) => open(`c${i}`)));
     expect(results(to.stdout.text)).toHaveLength(5000 - 4096);
   });
@@ -304,7 +304,7 @@ describe('rows of the table', () => {
     expect(headers((await shown(many)).stdout)).toBe(1);
 
     const to2 = streams();
-    const sink = createSink('table', to2);
+    const sink = await createSink('table', to2);
     sink.write([attribution()]);
     sink.write([
       attribution({ connection: 'b', backend: to('a-much-longer-name-than-usual-7d9c8b6f5d') }),
@@ -313,10 +313,10 @@ describe('rows of the table', () => {
     expect(headers(to2.stdout.text)).toBe(2);
   });
 
-  it('follow the terminal when its width changes', () => {
+  it('follow the terminal when its width changes', async () => {
     let width = 80;
     const to3 = streams({ terminal: true, columns: () => width });
-    const sink = createSink('table', to3);
+    const sink = await createSink('table', to3);
     sink.write([established('a')]);
     width = 50;
     sink.write([established('b')]);

@@ -62,7 +62,7 @@ async function watch(lab: Lab, request: DemoRequest, io: Io): Promise<number> {
   const count = request.count ?? DEFAULT_REQUESTS;
   await sweepFolders();
   const folder = await mkdtemp(join(tmpdir(), `${FOLDER}${process.pid}-`));
-  const shown = new Shown(request.output, io, 'wait');
+  const shown = await Shown.open(request.output, io, 'wait');
   const said = new Map<string, Attribution>();
   const node = new LiveInNode(lab, folder, count, io, (event) => {
     if (event.type === 'attribution' || event.type === 'close') {

@@ -107,7 +107,7 @@ export async function watch(request: LiveRequest, io: Io, witness?: Witness): Pr
   /** What goes to the machine is written down before. */
   const noted = (events: Observable<InputEvent>): Observable<InputEvent> =>
     recording === undefined ? events : events.pipe(tap((event) => recording.take(event)));
-  const shown = new Shown(request.output, io, 'drop');
+  const shown = await Shown.open(request.output, io, 'drop');
   const survey = new RuleSurvey();
   const quota = new Quota(request.count);
   const end = new RunEnd([io.signal, shown.sink.closed, ...(recording?.closed ?? [])]);

@@ -73,7 +73,7 @@ async function tell(opened: Opened, io: Io): Promise<number> {
   });
   // A capture goes to standard output alone.
   const stdout = request.annotated === '-' ? nowhere() : io.stdout;
-  const shown = new Shown(request.output, { ...io, stdin: io.stdin, stdout }, 'wait');
+  const shown = await Shown.open(request.output, { ...io, stdin: io.stdin, stdout }, 'wait');
   const counters = new RuleCounters(inputs.countedRules);
   const show = (events: readonly OutputEvent[]): void => {
     counters.tell(events);

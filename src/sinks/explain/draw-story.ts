@@ -1,5 +1,6 @@
 import type { Story } from '../../model/story.js';
-import { displayWidth, escapeText, shorten } from '../escape.js';
+import { escapeText } from '../escape.js';
+import { displayWidth, shorten } from '../width.js';
 import type { Drawing } from './draw.js';
 import { markup } from './markup.js';
 import { sinceWords } from './words.js';

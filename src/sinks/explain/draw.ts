@@ -1,4 +1,5 @@
-import { displayWidth, escapeText, shorten } from '../escape.js';
+import { escapeText } from '../escape.js';
+import { displayWidth, shorten } from '../width.js';
 import type { Box, Graph, Lane, Row } from './graph.js';
 import { markup } from './markup.js';
 import { HOOK_TITLES } from './words.js';

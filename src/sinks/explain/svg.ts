@@ -1,5 +1,6 @@
 import type { Explanation } from '../../model/explanation.js';
-import { escapeText, shorten } from '../escape.js';
+import { escapeText } from '../escape.js';
+import { shorten } from '../width.js';
 import { type Drawing, drawWalk } from './draw.js';
 import { drawStory } from './draw-story.js';
 import { graphOf } from './graph.js';

@@ -1,5 +1,6 @@
 import type { Explanation } from '../../model/explanation.js';
-import { displayWidth, escapeText } from '../escape.js';
+import { escapeText } from '../escape.js';
+import { displayWidth } from '../width.js';
 import { type Fact, factsOf, type Place, placesOf, type Tone } from './facts.js';
 import type { Page } from './text-page.js';
 import { packetWords } from './words.js';

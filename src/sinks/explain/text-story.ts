@@ -1,5 +1,6 @@
 import type { Story, StoryLine, StoryPlace } from '../../model/story.js';
-import { displayWidth, escapeText, shorten } from '../escape.js';
+import { escapeText } from '../escape.js';
+import { displayWidth, shorten } from '../width.js';
 import type { Page } from './text-page.js';
 import { sinceWords, uncertaintyWords } from './words.js';
 import { padStart, wrap } from './wrap.js';

@@ -1,7 +1,8 @@
 import type { ExplainedWalk } from '../../model/explanation.js';
 import type { WalkEnding, WalkedRule } from '../../model/walk.js';
-import { displayWidth, escapeText } from '../escape.js';
+import { escapeText } from '../escape.js';
 import { humanCount } from '../units.js';
+import { displayWidth } from '../width.js';
 import { exactShare, percent } from './share.js';
 import type { Page } from './text-page.js';
 import { type WalkItem, walkItems } from './walk-items.js';

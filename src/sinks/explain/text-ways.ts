@@ -1,5 +1,6 @@
 import type { ExplainedWalk } from '../../model/explanation.js';
-import { displayWidth, escapeText, shorten } from '../escape.js';
+import { escapeText } from '../escape.js';
+import { displayWidth, shorten } from '../width.js';
 import type { Page } from './text-page.js';
 import { type Way, type WaysAssuming, waysOf } from './ways.js';
 import { hang, padEnd, padStart } from './wrap.js';

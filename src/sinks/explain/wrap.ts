@@ -1,4 +1,4 @@
-import { displayWidth } from '../escape.js';
+import { displayWidth } from '../width.js';
 
 const segmenter = new Intl.Segmenter();
 /** However deep the indentation, a line holds so much. */
