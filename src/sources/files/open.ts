@@ -21,7 +21,6 @@ import type { InputEvent } from '../../model/event.js';
 import { Interfaces } from '../../model/interfaces.js';
 import type { Problem } from '../../model/problem.js';
 import type { Route } from '../../model/readings.js';
-import type { IptablesRules } from '../../model/ruleset.js';
 import { type Nanos, nanosOf, type OffsetAt, UTC } from '../../model/time.js';
 import { type Head, InputBytes, readWhole } from './chunks.js';
 import { mergeLists } from './cluster-lists.js';
@@ -362,10 +361,10 @@ class Opening {
       for (const rules of reader.dumps) {
         const time = file.time?.time ?? rules.time;
         this.sees(time);
-        this.notesCounters(file, rules, time);
         dumps.push({ file, rules, ...(time === undefined ? {} : { time }) });
       }
     }
+    this.notesCounters(dumps);
     dumps.push(...(await this.readNftables()));
     for (const dump of dumps) this.options.onRules?.(dump);
     const { prelude, dated, leftOut } = placeRules(dumps, this.options.onProblem);
@@ -376,20 +375,24 @@ class Opening {
     return prelude;
   }
 
-  private notesCounters(file: InputFile, rules: IptablesRules, time: Nanos | undefined): void {
+  /** What iptables counted between the first and the last dump of the same rules: of one alone nothing can be told. */
+  private notesCounters(dumps: readonly RuleDump[]): void {
     // They are held against connections, of which there are none where not everything is read.
-    if (this.options.kinds !== undefined) return;
-    const counters = endpointCounters(rules);
-    if (counters === undefined || time === undefined) return;
-    const { node } = file;
-    const { family, backend } = rules;
-    this.countedRules.push({
-      ...(node !== undefined && { node }),
-      family,
-      backend,
-      time,
-      counters,
-    });
+    if (this.options.kinds !== undefined || dumps.length < 2) return;
+    for (const { file, rules, time } of dumps) {
+      if (rules.kind !== 'iptables' || time === undefined) continue;
+      const counters = endpointCounters(rules);
+      if (counters === undefined) continue;
+      const { node } = file;
+      const { family, backend } = rules;
+      this.countedRules.push({
+        ...(node !== undefined && { node }),
+        family,
+        backend,
+        time,
+        counters,
+      });
+    }
   }
 
   private async readNftables(): Promise<readonly RuleDump[]> {
