@@ -162,7 +162,7 @@ export class Correlator {
       },
       packets: { seen: packetsSeen, dropped: state.dropped },
       losses: state.losses,
-      durationNs: state.last > state.first ? Math.round(state.last - state.first) : 0,
+      durationNs: state.now > state.first ? Math.round(state.now - state.first) : 0,
       direct: state.direct,
       other: state.other,
       existing: state.existing,
@@ -173,10 +173,9 @@ export class Correlator {
     const { state, plain } = this;
     const { words } = rows;
     this.packetRows += to - from;
-    for (let i = from; i < to; i++) {
-      const at = i * PACKET_WORDS;
-      const seconds = words[at + P_SEC] ?? 0;
-      const time = state.clock.at(seconds, words[at + P_NSEC] ?? 0);
+    for (let at = from * PACKET_WORDS; at < to * PACKET_WORDS; at += PACKET_WORDS) {
+      const seconds = words[at + P_SEC] as number;
+      const time = state.clock.at(seconds, words[at + P_NSEC] as number);
       if (seconds === 0) state.hasUntimedPackets = true;
       this.advance(time);
       if (plain !== undefined) {
@@ -202,7 +201,6 @@ export class Correlator {
   private advance(to: number): void {
     const { state } = this;
     if (to < state.first) state.first = to;
-    if (to > state.last) state.last = to;
     if (to <= state.now) return;
     state.now = to;
     const { plain } = this;

@@ -123,7 +123,6 @@ export class State {
   /** The latest moment of any event. */
   now = Number.NEGATIVE_INFINITY;
   first = Number.POSITIVE_INFINITY;
-  last = Number.NEGATIVE_INFINITY;
   out: OutputEvent[] = [];
   /** The input has ended. */
   finished = false;

@@ -80,7 +80,7 @@ const conversation: fc.Arbitrary<Step[]> = fc
     isn: number,
     answer: number,
     ipid: fc.integer({ min: 0, max: 2 }),
-    end: fc.constantFrom('fin', 'fin', 'rst', 'none'),
+    end: fc.constantFrom('fin', 'fin', 'rst', 'rst and fin', 'none'),
     resolution: fc.constantFrom(1, 1_000, 1_000, 10_000_000),
     gaps: fc.array(gap, { minLength: 12, maxLength: 12 }),
     odd: fc.array(
@@ -103,11 +103,12 @@ const conversation: fc.Arbitrary<Step[]> = fc
       { from: service, to: client, ...back },
       { from: client, to: service, flags: TCP_ACK },
     ];
-    if (end === 'fin') {
+    if (end.startsWith('rst')) {
+      packets.push({ from: client, to: service, ...rst }, { from: client, to: endpoint, ...rst });
+    }
+    if (end.endsWith('fin')) {
       packets.push({ from: client, to: service, ...fin }, { from: client, to: endpoint, ...fin });
       packets.push({ from: endpoint, to: client, ...fin }, { from: service, to: client, ...fin });
-    } else if (end === 'rst') {
-      packets.push({ from: client, to: service, ...rst }, { from: client, to: endpoint, ...rst });
     }
     const steps: Step[] = packets.map((packet, i) => ({ gap: gaps[i] ?? 0, packet }));
     for (const { which, how } of odd) {
@@ -207,5 +208,78 @@ describe('connections that need only be counted', () => {
       }),
       { numRuns: 3_000 },
     );
+  });
+
+  const client = '10.0.0.1:1000';
+  const service = '10.96.0.10:80';
+  const endpoint = '10.0.0.11:80';
+  const syn = { seq: 5, print: 7, ipid: 1 };
+  const answer = { seq: 9, ack: 6, flags: TCP_SYN | TCP_ACK };
+  const step = (from: string, to: string, rest: Partial<Packet>, gap = 1_000): Step => ({
+    gap,
+    packet: { from, to, ...rest },
+  });
+  const opened: Step[] = [
+    step(client, service, syn),
+    step(client, endpoint, syn),
+    step(endpoint, client, answer),
+    step(service, client, answer),
+  ];
+  const rst = { flags: TCP_RST };
+  const fin = { flags: TCP_FIN | TCP_ACK };
+  const tick = (gap: number): Step => ({ gap, what: 'tick' });
+  const after = (gap: number): Step => step(service, client, answer, gap);
+  const closing: Step[] = [step(client, service, fin), step(service, client, fin)];
+
+  it.each<[string, Step[], Record<string, number>]>([
+    ['answered', opened, { established: 1 }],
+    ['not answered', [...opened.slice(0, 2), tick(SECOND)], { unanswered: 1 }],
+    ['not answered for long', [...opened.slice(0, 2), after(2 * SECOND)], { established: 1 }],
+    ['given up', [...opened.slice(0, 2), after(140 * SECOND)], { unanswered: 1 }],
+    ['reset', [...opened, step(client, service, rst)], { reset: 1 }],
+    [
+      'reset, its answer seen again',
+      [...opened, step(client, service, rst), after(1)],
+      { reset: 1 },
+    ],
+    [
+      'reset and closed, its answer seen again',
+      [...opened, step(client, service, rst), tick(3 * SECOND), after(4 * SECOND)],
+      { reset: 1 },
+    ],
+    [
+      'reset and forgotten, its answer seen again',
+      [...opened, step(client, service, rst), tick(3 * SECOND), tick(6 * SECOND), after(1)],
+      { reset: 1, established: 1 },
+    ],
+    [
+      'reset between its ends',
+      [...opened, step(client, service, rst), ...closing],
+      { established: 1 },
+    ],
+    [
+      'closed, its answer seen again',
+      [...opened, ...closing, tick(3 * MS), after(MS)],
+      { established: 1 },
+    ],
+    [
+      'closed and forgotten, its answer seen again',
+      [...opened, ...closing, tick(3 * MS), tick(3 * MS), after(1)],
+      { established: 2 },
+    ],
+    [
+      'opened again',
+      [...opened, ...closing, step(client, service, { ...syn, seq: 6 })],
+      { established: 1, open: 1 },
+    ],
+    [
+      'answered over IPv6 with its numbers',
+      [...opened, step('[fd00::a60:a]:80', '[fd00::a00:1]:1000', answer)],
+      { established: 1 },
+    ],
+  ])('one that was %s', (_, steps, outcomes) => {
+    const one = counted(steps, true);
+    expect(one).toEqual(counted(steps, false));
+    expect(one.summary.connections.outcomes).toEqual(outcomes);
   });
 });
