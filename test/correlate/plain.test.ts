@@ -1,8 +1,21 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Clock } from '../../src/correlate/clock.js';
+import { ClusterState } from '../../src/correlate/cluster-state.js';
+import { PlainConnections } from '../../src/correlate/plain.js';
+import { ServiceIndex } from '../../src/correlate/service-index.js';
+import { State } from '../../src/correlate/state.js';
 import { ConntrackRows } from '../../src/model/conntrack-rows.js';
-import { TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP } from '../../src/model/packet.js';
-import { Bench, type PacketSpec, pod, serviceEntry } from '../support/machine.js';
+import {
+  PACKET_WORDS,
+  TCP,
+  TCP_ACK,
+  TCP_FIN,
+  TCP_RST,
+  TCP_SYN,
+  UDP,
+} from '../../src/model/packet.js';
+import { BASE_SECONDS, Bench, type PacketSpec, pod, serviceEntry } from '../support/machine.js';
 
 const MS = 1_000_000;
 const SECOND = 1_000 * MS;
@@ -273,6 +286,18 @@ describe('connections that need only be counted', () => {
       { established: 1, open: 1 },
     ],
     [
+      'opened again when it was forgotten, to the same endpoint',
+      [
+        ...opened,
+        ...closing,
+        tick(3 * MS),
+        tick(3 * MS),
+        step(client, service, { ...syn, seq: 6 }),
+        step(client, endpoint, { ...syn, seq: 6 }),
+      ],
+      { established: 1, open: 1 },
+    ],
+    [
       'answered over IPv6 with its numbers',
       [...opened, step('[fd00::a60:a]:80', '[fd00::a00:1]:1000', answer)],
       { established: 1 },
@@ -281,5 +306,31 @@ describe('connections that need only be counted', () => {
     const one = counted(steps, true);
     expect(one).toEqual(counted(steps, false));
     expect(one.summary.connections.outcomes).toEqual(outcomes);
+  });
+
+  it.each<[string, Step[]]>([
+    ['FINs', [...opened, ...closing, step(client, endpoint, rst, 1)]],
+    ['a reset', [...opened, step(client, service, rst), step(client, endpoint, rst)]],
+  ])('are not made Connections while they end by %s', (_, story) => {
+    const bench = new Bench();
+    const state = new State(
+      { interfaces: bench.interfaces, baseSeconds: BASE_SECONDS, describes: false },
+      new Clock(BASE_SECONDS),
+      new ClusterState(),
+    );
+    state.at.byRules = new ServiceIndex([{ entries: ENTRIES }], []);
+    const plain = new PlainConnections(state);
+    let at = SECOND;
+    const specs = story.flatMap((one) => {
+      at += one.gap;
+      return 'packet' in one ? [{ ...one.packet, at }] : [];
+    });
+    const { words } = bench.packetRows(specs);
+    for (const [i, spec] of specs.entries()) {
+      state.now = spec.at;
+      plain.advance(spec.at);
+      expect(plain.take(words, i * PACKET_WORDS, true)).toBe(true);
+    }
+    expect(state.table.size).toBe(0);
   });
 });
