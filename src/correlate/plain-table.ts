@@ -47,7 +47,7 @@ function hashIsn(isn: number): number {
  *
  * Each pair of endpoints and each initial sequence number is one connection's alone here: who would add a second
  * moves the first one elsewhere. Open addressing with linear probing. An entry of one that was forgotten stays until
- * the table is made anew: what it leads to is free or has another tuple.
+ * the table is made anew: what it leads to is free, has another tuple or, if it has the same again, is found by it.
  */
 export class PlainTable {
   /** At `slot * PLAIN_WORDS`: the N_ words, signed since V8 keeps no others as they are; the same memory as `moments`. */
@@ -67,8 +67,6 @@ export class PlainTable {
   private flowEntries = 0;
   private isns: Uint32Array = new Uint32Array(FIRST_PLACES);
   private isnEntries = 0;
-  /** How many are translated. */
-  private translated = 0;
 
   constructor() {
     const memory = new ArrayBuffer(FIRST_SLOTS * PLAIN_WORDS * 4);
@@ -172,10 +170,9 @@ export class PlainTable {
     words[at + N_DST] = dst;
     words[at + N_PORTS] = (sport << 16) | dport;
     words[at + N_ISN] = isn;
-    if (++this.isnEntries > this.isns.length * MOST_FULL) this.renewIsns();
-    putIsn(this.isns, slot, isn);
-    if (++this.flowEntries > this.flows.length * MOST_FULL) this.renewFlows();
-    putFlow(this.flows, slot << 1, hashFlow(src, sport, dst, dport));
+    if (this.isnEntries >= this.isns.length * MOST_FULL) this.renewIsns();
+    if (put(this.isns, hashIsn(isn), isnEntry(slot, isn))) this.isnEntries++;
+    this.linkFlow(slot << 1, hashFlow(src, sport, dst, dport));
     return slot;
   }
 
@@ -185,16 +182,14 @@ export class PlainTable {
     const at = slot * PLAIN_WORDS;
     words[at + N_ENDPOINT] = endpoint;
     words[at + N_PORT_AND_ID] = (port << 16) | ((words[at + N_PORT_AND_ID] as number) & 0xffff);
-    this.translated++;
-    if (++this.flowEntries > this.flows.length * MOST_FULL) this.renewFlows();
-    putFlow(this.flows, (slot << 1) | 1, this.hashOf((slot << 1) | 1));
+    const node = (slot << 1) | 1;
+    this.linkFlow(node, this.hashOf(node));
   }
 
   /** Forgets it. */
   remove(slot: number): void {
     const { words } = this;
     const at = slot * PLAIN_WORDS;
-    if (((words[at + N_BITS] as number) & PK_CLAIM) !== 0) this.translated--;
     words[at + N_BITS] = 0;
     words[at + N_SRC] = this.free + 1;
     this.free = slot;
@@ -213,7 +208,12 @@ export class PlainTable {
   trim(): void {
     if (this.slots <= FIRST_SLOTS || this.size * 8 > this.slots) return;
     const { words } = this;
-    while (this.used > 0 && words[(this.used - 1) * PLAIN_WORDS + N_BITS] === 0) this.used--;
+    let { used } = this;
+    while (used > 0 && words[(used - 1) * PLAIN_WORDS + N_BITS] === 0) used--;
+    let slots = FIRST_SLOTS;
+    while (slots < used * 2) slots *= 2;
+    if (slots >= this.slots) return;
+    this.used = used;
     this.free = NONE;
     // The lowest are used first, so that those above can be given back one day.
     for (let slot = this.used - 1; slot >= 0; slot--) {
@@ -221,9 +221,7 @@ export class PlainTable {
       words[slot * PLAIN_WORDS + N_SRC] = this.free + 1;
       this.free = slot;
     }
-    let slots = FIRST_SLOTS;
-    while (slots < this.used * 2) slots *= 2;
-    if (slots < this.slots) this.resize(slots);
+    this.resize(slots);
     this.last = 0;
     this.renewFlows();
     this.renewIsns();
@@ -245,25 +243,39 @@ export class PlainTable {
         );
   }
 
+  private linkFlow(node: number, hash: number): void {
+    if (this.flowEntries >= this.flows.length * MOST_FULL) this.renewFlows();
+    if (put(this.flows, hash, flowEntry(node, hash))) this.flowEntries++;
+  }
+
   /** A table of those that are kept. */
   private renewFlows(): void {
-    const kept = this.size + this.translated;
-    const flows = empty(this.flows, kept);
+    const flows = empty(this.flows, this.size * 2);
+    let entries = 0;
+    const link = (node: number): void => {
+      const hash = this.hashOf(node);
+      put(flows, hash, flowEntry(node, hash));
+      entries++;
+    };
     this.each((slot) => {
-      putFlow(flows, slot << 1, this.hashOf(slot << 1));
+      link(slot << 1);
       const bits = this.words[slot * PLAIN_WORDS + N_BITS] as number;
-      if ((bits & PK_CLAIM) !== 0) putFlow(flows, (slot << 1) | 1, this.hashOf((slot << 1) | 1));
+      if ((bits & PK_CLAIM) !== 0) link((slot << 1) | 1);
     });
     this.flows = flows;
-    // One more may be about to be added.
-    this.flowEntries = kept + 1;
+    this.flowEntries = entries;
   }
 
   private renewIsns(): void {
     const isns = empty(this.isns, this.size);
-    this.each((slot) => putIsn(isns, slot, this.words[slot * PLAIN_WORDS + N_ISN] as number));
+    let entries = 0;
+    this.each((slot) => {
+      const isn = this.words[slot * PLAIN_WORDS + N_ISN] as number;
+      put(isns, hashIsn(isn), isnEntry(slot, isn));
+      entries++;
+    });
     this.isns = isns;
-    this.isnEntries = this.size + 1;
+    this.isnEntries = entries;
   }
 
   private resize(slots: number): void {
@@ -284,17 +296,17 @@ function empty(before: Uint32Array, entries: number): Uint32Array {
   return places === before.length ? before.fill(0) : new Uint32Array(places);
 }
 
-function putFlow(flows: Uint32Array, node: number, hash: number): void {
-  const mask = flows.length - 1;
-  let i = hash & mask;
-  while (flows[i] !== 0) i = (i + 1) & mask;
-  flows[i] = ((hash >>> FLOW_BITS) << FLOW_BITS) | (node + 1);
-}
+const flowEntry = (node: number, hash: number): number =>
+  (((hash >>> FLOW_BITS) << FLOW_BITS) | (node + 1)) >>> 0;
 
-function putIsn(isns: Uint32Array, slot: number, isn: number): void {
-  const mask = isns.length - 1;
-  const hash = hashIsn(isn);
+const isnEntry = (slot: number, isn: number): number =>
+  (((hashIsn(isn) >>> ISN_BITS) << ISN_BITS) | (slot + 1)) >>> 0;
+
+/** Puts an entry into a table; false if it was there: a tuple that is used again and again leaves one. */
+function put(table: Uint32Array, hash: number, entry: number): boolean {
+  const mask = table.length - 1;
   let i = hash & mask;
-  while (isns[i] !== 0) i = (i + 1) & mask;
-  isns[i] = ((hash >>> ISN_BITS) << ISN_BITS) | (slot + 1);
+  for (; table[i] !== 0; i = (i + 1) & mask) if (table[i] === entry) return false;
+  table[i] = entry;
+  return true;
 }

@@ -20,6 +20,7 @@ import {
   TCP_RST,
   TCP_SYN,
 } from '../model/packet.js';
+import { NANOS_PER_SECOND } from '../model/time.js';
 import {
   CLOSED,
   HAS_ANSWER_ISN,
@@ -60,7 +61,7 @@ import {
 import { sayingOf } from './saying.js';
 import { LIMITS, type State } from './state.js';
 import { outcomeOf } from './verdict.js';
-import { CLOCK_SLACK_NS, COARSE_NS, PAIR_WINDOW_NS } from './windows.js';
+import { CLOCK_SLACK_NS, COARSE_NS } from './windows.js';
 
 const WHOLE = PK_CLAIM | SAW_ANSWER;
 const BOTH_FINS = SAW_FIN_ORIGINAL | SAW_FIN_REPLY;
@@ -69,6 +70,7 @@ const OVER_NS = LIMITS.OVER_NS;
 const LINGER_NS = LIMITS.LINGER_NS;
 const KEEP_NS = LIMITS.KEEP_NS;
 const UNANSWERED_NS = LIMITS.UNANSWERED_NS;
+const SWEEP_EVERY_NS = 86_400 * NANOS_PER_SECOND;
 
 /** Client, Service and endpoint as rows have addresses. */
 const ADDRESSES = new Uint32Array(12);
@@ -91,13 +93,15 @@ function int(row: Uint32Array, at: number): number {
 export class PlainConnections {
   private readonly state: State;
   private readonly table = new PlainTable();
-  /** Those that have not been translated by then are no plain ones; nor are those, later, that have not been answered. */
+  /** What has not been translated at the bound of waiting, or not been answered after 130 s, is made a Connection. */
   private readonly young = new Deadlines();
   private readonly unanswered = new Deadlines();
-  /** What is to be closed, or forgotten, 2 ms after it was closed in order; 2 s, or 5 s, after it was reset. */
+  /** What has ended: with both FINs it is closed 2 ms later and forgotten after 2 ms more; reset, after 2 s and 5 s. */
   private readonly over = new Deadlines();
   private readonly lingering = new Deadlines();
   private readonly kept = new Deadlines();
+  /** When to look for those that have been silent for days. */
+  private sweepAt = Number.POSITIVE_INFINITY;
   /** The earliest moment at which something is due. */
   due = Number.POSITIVE_INFINITY;
 
@@ -115,17 +119,14 @@ export class PlainConnections {
     const flags = int(row, at + P_FLAGS);
     const isSegment = row[at + P_CLASS] === 0;
     if (isSegment && (flags & (TCP_SYN | TCP_FIN | TCP_RST)) === 0) return true;
-    if (row[at + P_FAMILY] !== 4) {
-      if (isSegment && (flags & TCP_SYN) !== 0) this.stepAsideFor(row, at, flags);
-      return false;
-    }
+    // An IPv6 address may hold an IPv4 one: what is found by it steps aside.
     const found = this.table.find(
       int(row, at + (P_SRC + 3)),
       int(row, at + P_SPORT),
       int(row, at + (P_DST + 3)),
       int(row, at + P_DPORT),
     );
-    if (isSegment && inOrder) {
+    if (isSegment && inOrder && row[at + P_FAMILY] === 4) {
       if ((flags & TCP_SYN) !== 0) {
         const took =
           (flags & TCP_ACK) === 0 ? this.opening(row, at, found) : this.answer(row, at, found);
@@ -155,6 +156,7 @@ export class PlainConnections {
     while (this.over.next <= now) this.ripe(this.over, now);
     while (this.lingering.next <= now) this.ripe(this.lingering, now);
     while (this.kept.next <= now) this.ripe(this.kept, now);
+    if (this.sweepAt <= now) this.sweep(now);
     this.lookForNext();
   }
 
@@ -247,6 +249,7 @@ export class PlainConnections {
     const due = time + state.boundNs;
     this.young.add(due, slot);
     if (due < this.due) this.due = due;
+    if (this.sweepAt === Number.POSITIVE_INFINITY) this.sweepAt = time + SWEEP_EVERY_NS;
     state.seen++;
     state.outcomes.open++;
     return true;
@@ -263,7 +266,8 @@ export class PlainConnections {
     if ((words[w + N_PORTS] as number) >>> 16 !== row[at + P_SPORT]) return false;
     const m = slot * PLAIN_MOMENTS;
     const time = state.now;
-    if (time - (moments[m + M_TIME] as number) > PAIR_WINDOW_NS) return false;
+    // So what was seen of the opening packet lies within the time of copies: one that was sent again comes later.
+    if (time - (moments[m + M_TIME] as number) >= CLOCK_SLACK_NS) return false;
     table.translate(slot, int(row, at + (P_DST + 3)), int(row, at + P_DPORT));
     words[w + N_BITS] = bits | PK_CLAIM | SAW_POST;
     moments[m + M_LAST] = time;
@@ -350,6 +354,16 @@ export class PlainConnections {
     else this.end(slot, now + KEEP_NS, this.kept);
   }
 
+  /** What may count as ended for its silence before this is asked again is made a Connection. */
+  private sweep(now: number): void {
+    this.sweepAt = now + SWEEP_EVERY_NS;
+    const since = this.sweepAt - LIMITS.ESTABLISHED_NS;
+    this.table.each((slot) => {
+      const isOpen = this.moment(slot, M_DUE) === 0 && this.isAnswered(slot);
+      if (isOpen && this.moment(slot, M_LAST) <= since) this.promote(slot);
+    });
+  }
+
   /** The first of the young has been waited for. */
   private settle(): void {
     const { state } = this;
@@ -359,6 +373,8 @@ export class PlainConnections {
     const began = this.moment(slot, M_TIME);
     if (began + state.boundNs !== time) return;
     const bits = this.bitsOf(slot);
+    // Its place had another at the same moment.
+    if ((bits & SETTLED) !== 0) return;
     if ((bits & PK_CLAIM) === 0) {
       this.promote(slot);
       return;
@@ -369,7 +385,7 @@ export class PlainConnections {
     this.unanswered.add(began + UNANSWERED_NS, slot);
   }
 
-  /** So is one that is not there any more. */
+  /** Whether it was answered, or is gone. */
   private isAnswered(slot: number): boolean {
     const bits = this.bitsOf(slot);
     return bits === 0 || (bits & SAW_ANSWER) !== 0;
@@ -382,6 +398,7 @@ export class PlainConnections {
       this.over.next,
       this.lingering.next,
       this.kept.next,
+      this.sweepAt,
     );
   }
 
@@ -433,7 +450,7 @@ export class PlainConnections {
     lookUp(state, c);
     const verdict = isClaimed ? 'attributed' : undefined;
     c.said = sayingOf({ verdict, outcome: outcomeOf(state, c) });
-    // Of one that is not whole the moment of this may be at hand: then it is looked at next.
+    // One that is not whole may be made a Connection at this very moment, before the agenda runs: that settles it.
     const settledAt = time + state.boundNs;
     const isSettled = (bits & WHOLE) === WHOLE && state.now >= settledAt;
     if ((bits & SHUT) !== 0 || isSettled) c.bits |= SETTLED;
@@ -441,6 +458,7 @@ export class PlainConnections {
     if (due !== 0) c.endTime = last;
     if ((bits & SHUT) !== 0) {
       c.kind = CLOSED;
+      c.closeAt = last;
       state.wake(c, due);
     } else if (due !== 0) {
       c.closeAt = due;

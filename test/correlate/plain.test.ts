@@ -59,8 +59,15 @@ const FLAGS = [
   TCP_SYN | TCP_FIN,
 ];
 
+/** The moments at which the machine looks again, and those beside them. */
+const LIMITS = [MS, 2 * MS, SECOND, 2 * SECOND, 5 * SECOND, 130 * SECOND, 5 * 86_400 * SECOND];
 const gap = fc.oneof(
-  { weight: 12, arbitrary: fc.integer({ min: 0, max: 2_000 }) },
+  { weight: 8, arbitrary: fc.integer({ min: 0, max: 2_000 }) },
+  { weight: 6, arbitrary: fc.constant(0) },
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom(...LIMITS).chain((at) => fc.constantFrom(at - 1, at, at + 1)),
+  },
   { weight: 3, arbitrary: fc.integer({ min: 0, max: 4 * MS }) },
   { weight: 2, arbitrary: fc.integer({ min: 0, max: 2 * SECOND }) },
   { weight: 2, arbitrary: fc.integer({ min: SECOND, max: 8 * SECOND }) },
@@ -150,7 +157,7 @@ const story: fc.Arbitrary<Step[]> = fc
       {
         weight: 2,
         arbitrary: fc
-          .record({ gap, back: fc.integer({ min: 0, max: 3 * MS }), packet: anything })
+          .record({ gap, back: fc.integer({ min: 0, max: SECOND }), packet: anything })
           .map((s) => [s]),
       },
       {
@@ -189,6 +196,9 @@ const ENTRIES = [
 ];
 const REFUSAL = serviceEntry('none', '10.96.0.12:80', [], { action: 'reject' });
 
+const textOf = (notice: object): string =>
+  JSON.stringify(notice, (_, value: unknown) => (typeof value === 'bigint' ? `${value}` : value));
+
 /** Counts of a run; `plainly`: as they are made where connections need only be counted. */
 function counted(steps: readonly Step[], plainly: boolean) {
   const b = new Bench({ packetsOnly: true, describes: false })
@@ -209,8 +219,7 @@ function counted(steps: readonly Step[], plainly: boolean) {
   }
   b.finish();
   const notices = b.events.flatMap((e) => (e.type === 'notice' ? [e.notice] : []));
-  const byText = notices.map(({ code, detail }) => `${code} ${detail}`).sort();
-  return { summary: b.summary, notices: byText };
+  return { summary: b.summary, notices: notices.map((it) => textOf(it)).sort() };
 }
 
 describe('connections that need only be counted', () => {
@@ -296,6 +305,49 @@ describe('connections that need only be counted', () => {
         step(client, endpoint, { ...syn, seq: 6 }),
       ],
       { established: 1, open: 1 },
+    ],
+    [
+      'made something else where another begins at the same moment',
+      [
+        step(client, service, syn),
+        step(client, service, { icmp: [3, 1] }, 0),
+        step('10.0.0.2:1000', service, { ...syn, seq: 6 }, 0),
+        step('10.0.0.2:1000', endpoint, { ...syn, seq: 6 }, 0),
+        tick(2 * SECOND),
+      ],
+      { unanswered: 2 },
+    ],
+    [
+      'reset and closed, its answer seen again behind the next on its tuple',
+      [
+        ...opened,
+        step(client, service, rst),
+        tick(2 * SECOND + 100 * MS),
+        step(client, service, { ...syn, seq: 60 }, SECOND),
+        after(10_000),
+      ],
+      { reset: 1, established: 1, open: 1 },
+    ],
+    [
+      'sent again as its translated copy came, late',
+      [
+        step(client, service, syn),
+        step(client, endpoint, syn, 2 * MS),
+        step(client, service, { ...syn, ipid: 2 }, 0),
+        after(MS),
+        tick(3 * SECOND),
+      ],
+      { established: 1 },
+    ],
+    [
+      'silent for six days and then reset',
+      [...opened, step(client, service, rst, 6 * 86_400 * SECOND)],
+      { established: 1 },
+    ],
+    [
+      'silent for days while time passes, its answer seen again',
+      [...opened, tick(5.5 * 86_400 * SECOND), after(0.5 * 86_400 * SECOND)],
+      { established: 2 },
     ],
     [
       'answered over IPv6 with its numbers',
