@@ -250,28 +250,32 @@ describe('connections that need only be counted', () => {
   const rst = { flags: TCP_RST };
   const fin = { flags: TCP_FIN | TCP_ACK };
   const tick = (gap: number): Step => ({ gap, what: 'tick' });
-  const after = (gap: number): Step => step(service, client, answer, gap);
+  const answeredAgain = (gap: number): Step => step(service, client, answer, gap);
   const closing: Step[] = [step(client, service, fin), step(service, client, fin)];
 
   it.each<[string, Step[], Record<string, number>]>([
     ['answered', opened, { established: 1 }],
     ['not answered', [...opened.slice(0, 2), tick(SECOND)], { unanswered: 1 }],
-    ['not answered for long', [...opened.slice(0, 2), after(2 * SECOND)], { established: 1 }],
-    ['given up', [...opened.slice(0, 2), after(140 * SECOND)], { unanswered: 1 }],
+    [
+      'not answered for long',
+      [...opened.slice(0, 2), answeredAgain(2 * SECOND)],
+      { established: 1 },
+    ],
+    ['given up', [...opened.slice(0, 2), answeredAgain(140 * SECOND)], { unanswered: 1 }],
     ['reset', [...opened, step(client, service, rst)], { reset: 1 }],
     [
       'reset, its answer seen again',
-      [...opened, step(client, service, rst), after(1)],
+      [...opened, step(client, service, rst), answeredAgain(1)],
       { reset: 1 },
     ],
     [
       'reset and closed, its answer seen again',
-      [...opened, step(client, service, rst), tick(3 * SECOND), after(4 * SECOND)],
+      [...opened, step(client, service, rst), tick(3 * SECOND), answeredAgain(4 * SECOND)],
       { reset: 1 },
     ],
     [
       'reset and forgotten, its answer seen again',
-      [...opened, step(client, service, rst), tick(3 * SECOND), tick(6 * SECOND), after(1)],
+      [...opened, step(client, service, rst), tick(3 * SECOND), tick(6 * SECOND), answeredAgain(1)],
       { reset: 1, established: 1 },
     ],
     [
@@ -281,12 +285,12 @@ describe('connections that need only be counted', () => {
     ],
     [
       'closed, its answer seen again',
-      [...opened, ...closing, tick(3 * MS), after(MS)],
+      [...opened, ...closing, tick(3 * MS), answeredAgain(MS)],
       { established: 1 },
     ],
     [
       'closed and forgotten, its answer seen again',
-      [...opened, ...closing, tick(3 * MS), tick(3 * MS), after(1)],
+      [...opened, ...closing, tick(3 * MS), tick(3 * MS), answeredAgain(1)],
       { established: 2 },
     ],
     [
@@ -324,7 +328,7 @@ describe('connections that need only be counted', () => {
         step(client, service, rst),
         tick(2 * SECOND + 100 * MS),
         step(client, service, { ...syn, seq: 60 }, SECOND),
-        after(10_000),
+        answeredAgain(10_000),
       ],
       { reset: 1, established: 1, open: 1 },
     ],
@@ -334,7 +338,7 @@ describe('connections that need only be counted', () => {
         step(client, service, syn),
         step(client, endpoint, syn, 2 * MS),
         step(client, service, { ...syn, ipid: 2 }, 0),
-        after(MS),
+        answeredAgain(MS),
         tick(3 * SECOND),
       ],
       { established: 1 },
@@ -346,7 +350,7 @@ describe('connections that need only be counted', () => {
     ],
     [
       'silent for days while time passes, its answer seen again',
-      [...opened, tick(5.5 * 86_400 * SECOND), after(0.5 * 86_400 * SECOND)],
+      [...opened, tick(5.5 * 86_400 * SECOND), answeredAgain(0.5 * 86_400 * SECOND)],
       { established: 2 },
     ],
     [
