@@ -54,7 +54,14 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   rules: ['time', 'memory', 'block', 'block-again'],
   explain: ['explain-20'],
   cluster: ['memory', 'block', 'block-again', 'block-changes', 'time'],
-  memory: ['bytes-counted', 'resident-counted', 'bytes-described', 'resident-described', 'waves'],
+  memory: [
+    'bytes-counted',
+    'resident-counted',
+    'bytes-described',
+    'resident-described',
+    'waves-counted',
+    'waves-described',
+  ],
   startup: ['help'],
 };
 
