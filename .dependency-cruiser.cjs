@@ -43,6 +43,15 @@ module.exports = {
       NODE,
     ]),
     {
+      name: 'numbers-of-the-packet-path-import-nothing',
+      severity: 'error',
+      comment: 'else esbuild no longer writes them where they are used (docs/architecture.md)',
+      from: {
+        path: '^src/(model/(packet|conntrack)|correlate/(connection|plain-words|windows)|decode/capture/(link-types|straight-form|outcome))[.]ts$',
+      },
+      to: { dependencyTypesNot: ['type-only'] },
+    },
+    {
       name: 'only-sources-load-the-addon',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/(sources|native)/' },

@@ -53,8 +53,7 @@ export class Correlator {
         this.packets(event.rows, event.from ?? 0, event.to ?? event.rows.length);
         break;
       case 'conntrack':
-        this.plain?.dissolve();
-        this.plain = undefined;
+        this.endPlain();
         this.look(event.node);
         this.conntrack(event.rows, event.from ?? 0, event.to ?? event.rows.length);
         break;
@@ -226,12 +225,17 @@ export class Correlator {
     if (name === state.at.name) return;
     let place = state.vantages.findIndex((vantage) => vantage.name === name);
     if (place < 0) {
-      this.plain?.dissolve();
-      this.plain = undefined;
+      this.endPlain();
       place = state.vantages.push(new Vantage(name)) - 1;
       this.indexVantage(place);
     }
     state.turnTo(place);
+  }
+
+  /** More than the packets of one node is to be heard: no connection is plain from now on. */
+  private endPlain(): void {
+    this.plain?.dissolve();
+    this.plain = undefined;
   }
 
   private indexVantage(place: number): void {

@@ -88,7 +88,7 @@ export class PlainTable {
     const tag = hash >>> FLOW_BITS;
     for (let i = hash & mask; ; i = (i + 1) & mask) {
       const entry = flows[i] as number;
-      if (entry === 0) return -1;
+      if (entry === 0) return NONE;
       if (entry >>> FLOW_BITS !== tag) continue;
       const node = (entry & FLOW_MASK) - 1;
       const at = (node >>> 1) * PLAIN_WORDS;
@@ -145,7 +145,7 @@ export class PlainTable {
     const tag = hash >>> ISN_BITS;
     for (let i = hash & mask; ; i = (i + 1) & mask) {
       const entry = isns[i] as number;
-      if (entry === 0) return -1;
+      if (entry === 0) return NONE;
       if (entry >>> ISN_BITS !== tag) continue;
       const slot = (entry & ISN_MASK) - 1;
       const at = slot * PLAIN_WORDS;

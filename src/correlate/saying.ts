@@ -1,6 +1,6 @@
 import type { Outcome, Reason, Verdict } from '../model/attribution.js';
 
-/** A saying is verdict, reason and outcome in one small number, of which each connection has several. */
+// A saying is verdict, reason and outcome in one small number, of which each connection has several.
 
 const VERDICT_CODES: Readonly<Record<Verdict, number>> = {
   attributed: 1,
