@@ -1,4 +1,4 @@
-import type { Nanos } from '../model/time.js';
+import { type Nanos, parseRfc3339 } from '../model/time.js';
 
 /** Before every moment, and after every moment, that an input can name. */
 export const BEGINNING: Nanos = -(1n << 63n);
@@ -10,8 +10,8 @@ interface Claim<T> {
   owner: T;
   readonly from: Nanos;
   to: Nanos;
-  /** When the owner itself came to be, where it says so. */
-  readonly created: Nanos | undefined;
+  /** When the owner itself came to be, where it says so: as it says it until somebody asks. */
+  created: Nanos | string | undefined;
   /** Nobody is known to have had the address before. */
   readonly first: boolean;
   /** From when on the owner is on its way out. */
@@ -27,8 +27,15 @@ export class AddressOwners<T> {
   /** Claims that have ended, in order of their end: what prune has to look at. */
   private ended: { readonly ip: string; readonly claim: Claim<T> }[] = [];
 
-  /** `key` tells owners apart; `created` bounds how far a claim may reach back. */
-  claim(ip: string, key: string, owner: T, at: Nanos, created: Nanos | undefined): void {
+  /** `key` tells owners apart; `created`, in RFC 3339, bounds how far a claim may reach back. */
+  claim(
+    ip: string,
+    key: string,
+    owner: T,
+    leaving: boolean,
+    at: Nanos,
+    created: string | undefined,
+  ): void {
     const claims = this.byIp.get(ip);
     const claim: Claim<T> = {
       key,
@@ -37,7 +44,7 @@ export class AddressOwners<T> {
       to: FOREVER,
       created,
       first: claims === undefined,
-      leaving: FOREVER,
+      leaving: leaving ? at : FOREVER,
     };
     if (claims === undefined) this.byIp.set(ip, [claim]);
     else claims.push(claim);
@@ -104,11 +111,20 @@ export class AddressOwners<T> {
 function holds(claim: Claim<unknown>, time: Nanos): boolean {
   if (time >= claim.to) return false;
   // Nobody has an address before it exists, not even in a list that is taken to hold from the beginning.
-  if (claim.from === BEGINNING) return claim.created === undefined || claim.created <= time;
+  if (claim.from === BEGINNING) return (createdAt(claim) ?? BEGINNING) <= time;
   if (time >= claim.from) return true;
   // First seen later than asked: it had the address before it was seen, if nobody else is known to
   // have had it and it existed already.
-  return claim.first && claim.created !== undefined && claim.created <= time;
+  return claim.first && (createdAt(claim) ?? FOREVER) <= time;
+}
+
+/** When the owner came to be: of the 10,000 Pods of a list few are ever asked. */
+function createdAt(claim: Claim<unknown>): Nanos | undefined {
+  const { created } = claim;
+  if (typeof created !== 'string') return created;
+  const at = parseRfc3339(created);
+  claim.created = at;
+  return at;
 }
 
 /** Of two owners the one that is not leaving, then the one that came later. */
@@ -116,7 +132,7 @@ function beats(a: Claim<unknown>, b: Claim<unknown>, time: Nanos): boolean {
   const leaving = a.leaving <= time;
   if (leaving !== b.leaving <= time) return !leaving;
   if (a.from !== b.from) return a.from > b.from;
-  const created = a.created ?? BEGINNING;
-  const other = b.created ?? BEGINNING;
+  const created = createdAt(a) ?? BEGINNING;
+  const other = createdAt(b) ?? BEGINNING;
   return created === other ? a.key > b.key : created > other;
 }

@@ -28,26 +28,29 @@ const reached = (record: ServiceRecord): string =>
  */
 function makeEntries(record: ServiceRecord): ServiceEntry[] {
   const entries: ServiceEntry[] = [];
+  const { clusterIPs, externalIPs, loadBalancerIPs } = record;
   for (const port of record.ports) {
-    const add = (address: string, number: number, via: Via): void => {
-      entries.push({
-        protocol: protocolNumber(port.protocol),
-        address,
-        port: number,
-        via,
-        service: {
-          namespace: record.namespace,
-          name: record.name,
-          ...(port.name === undefined ? {} : { portName: port.name }),
-        },
-        action: 'dnat',
-        routes: [],
-      });
-    };
-    for (const ip of record.clusterIPs) add(ip, port.port, 'clusterIP');
-    for (const ip of record.externalIPs) add(ip, port.port, 'externalIP');
-    for (const ip of record.loadBalancerIPs) add(ip, port.port, 'loadBalancerIP');
-    if (port.nodePort !== undefined) add('local', port.nodePort, 'nodePort');
+    for (const ip of clusterIPs) entries.push(entryOf(record, port, ip, port.port, 'clusterIP'));
+    for (const ip of externalIPs) entries.push(entryOf(record, port, ip, port.port, 'externalIP'));
+    for (const ip of loadBalancerIPs) {
+      entries.push(entryOf(record, port, ip, port.port, 'loadBalancerIP'));
+    }
+    const { nodePort } = port;
+    if (nodePort !== undefined) entries.push(entryOf(record, port, 'local', nodePort, 'nodePort'));
   }
   return entries;
 }
+
+function entryOf(
+  { namespace, name }: ServiceRecord,
+  { protocol, name: portName }: ServiceRecord['ports'][number],
+  address: string,
+  port: number,
+  via: Via,
+): ServiceEntry {
+  const service = portName === undefined ? { namespace, name } : { namespace, name, portName };
+  const number = protocolNumber(protocol);
+  return { protocol: number, address, port, via, service, action: 'dnat', routes: NO_ROUTES };
+}
+
+const NO_ROUTES: ServiceEntry['routes'] = [];

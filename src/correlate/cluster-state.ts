@@ -9,7 +9,7 @@ import type {
   ServiceRecord,
 } from '../model/cluster.js';
 import type { ServiceEntry } from '../model/services.js';
-import { type Nanos, parseRfc3339 } from '../model/time.js';
+import type { Nanos } from '../model/time.js';
 import { AddressOwners, BEGINNING } from './address-owners.js';
 import { entriesOfService, sameEntries } from './cluster-services.js';
 import { ObjectHistory } from './object-history.js';
@@ -259,8 +259,11 @@ export class ClusterState {
   }
 
   private list(kind: ClusterKind, items: readonly ClusterRecord[], at: Nanos): void {
-    const listed = new Set(items.filter((item) => item.kind === kind).map(keyOf));
-    for (const key of [...this.keysOf(kind)]) if (!listed.has(key)) this.end(kind, key, at);
+    const known = [...this.keysOf(kind)];
+    if (known.length > 0) {
+      const listed = new Set(items.filter((item) => item.kind === kind).map(keyOf));
+      for (const key of known) if (!listed.has(key)) this.end(kind, key, at);
+    }
     for (const item of items) {
       if (item.kind === kind && !this.isKnown(item)) this.set(item, at);
     }
@@ -343,7 +346,7 @@ export class ClusterState {
         }
         for (const ip of item.addresses) {
           if (before?.addresses.includes(ip)) this.nodeOwners.renew(ip, key, item, false, at);
-          else this.nodeOwners.claim(ip, key, item, at, undefined);
+          else this.nodeOwners.claim(ip, key, item, false, at, undefined);
         }
         this.nodeHistory.set(key, item, at);
       }
@@ -360,11 +363,11 @@ export class ClusterState {
     const owner = before?.owner ?? `${key}/${uid}`;
     const held = before === undefined ? [] : ownAddresses(before.record);
     const owned = ownAddresses(record);
-    const created = pod.createdAt === undefined ? undefined : parseRfc3339(pod.createdAt);
+    const leaving = pod.deletedAt !== undefined;
     for (const ip of held) if (!owned.includes(ip)) this.podOwners.giveUp(ip, owner, at);
     for (const ip of owned) {
-      if (!held.includes(ip)) this.podOwners.claim(ip, owner, record, at, created);
-      this.podOwners.renew(ip, owner, record, pod.deletedAt !== undefined, at);
+      if (held.includes(ip)) this.podOwners.renew(ip, owner, record, leaving, at);
+      else this.podOwners.claim(ip, owner, record, leaving, at, pod.createdAt);
     }
     this.pods.set(key, { record, owner });
   }

@@ -17,22 +17,61 @@ function isMapped(key: Uint32Array): boolean {
 
 /**
  * Which Service an address belongs to, asked once for every SYN: the addresses of a set of entries
- * and, for entries of the node itself (`local`), the node's own addresses.
+ * and, for entries of the node itself (`local`), the node's own addresses. Its tables are made when it is first
+ * asked: of several changes that come one after the other only the last one's are, and in a turn of their own.
  */
 export class ServiceIndex {
+  private readonly sets: readonly EntrySet[];
+  private readonly localAddresses: readonly string[];
+  private made: Tables | undefined;
+
+  /** What is given must not change. */
+  constructor(sets: readonly EntrySet[], localAddresses: readonly string[]) {
+    this.sets = sets;
+    this.localAddresses = localAddresses;
+  }
+
+  /** The entry for a destination, or undefined. `dst` is where its four words start. */
+  find(words: Uint32Array, dst: number, port: number, protocol: number): ServiceEntry | undefined {
+    return this.tables.find(words, dst, port, protocol);
+  }
+
+  /** Where rules refuse some clients of an entry and serve others: the refusal of those to whom no way is open. */
+  refusalOf(entry: ServiceEntry): ServiceEntry | undefined {
+    return this.tables.refusals.get(entry);
+  }
+
+  /** Whether an address is the node's own; `undefined` if its addresses are not known. */
+  isOwn(words: Uint32Array, at: number): boolean | undefined {
+    return this.tables.isOwn(words, at);
+  }
+
+  /** An entry of the Service that has this cluster address, whatever the port. */
+  atAddress(words: Uint32Array, dst: number): ServiceEntry | undefined {
+    return this.tables.atAddress(words, dst);
+  }
+
+  private get tables(): Tables {
+    this.made ??= new Tables(this.sets, this.localAddresses);
+    return this.made;
+  }
+}
+
+class Tables {
   private readonly byAddress: TupleMap;
   private readonly byPort = new TupleMap(64);
-  private readonly serviceAddresses = new TupleMap(64);
+  private readonly serviceAddresses: TupleMap;
   private readonly local = new TupleMap(64);
   private readonly entries: ServiceEntry[] = [];
   /** Of an entry that translates: the one that refuses those to whom none of its ways is open. */
-  private readonly refusals = new Map<ServiceEntry, ServiceEntry>();
+  readonly refusals = new Map<ServiceEntry, ServiceEntry>();
 
-  constructor(sets: Iterable<EntrySet>, localAddresses: Iterable<string>) {
+  constructor(sets: readonly EntrySet[], localAddresses: readonly string[]) {
     const words = new Uint32Array(8);
-    const all = [...sets];
-    this.byAddress = new TupleMap(all.reduce((sum, { entries }) => sum + entries.length, 64));
-    for (const { family, entries } of all)
+    const most = sets.reduce((sum, { entries }) => sum + entries.length, 64);
+    this.byAddress = new TupleMap(most);
+    this.serviceAddresses = new TupleMap(most);
+    for (const { family, entries } of sets)
       for (const entry of entries) {
         const number = this.entries.length;
         this.entries.push(entry);
@@ -52,11 +91,6 @@ export class ServiceIndex {
     }
   }
 
-  get size(): number {
-    return this.entries.length;
-  }
-
-  /** The entry for a destination, or undefined. `dst` is where its four words start. */
   find(words: Uint32Array, dst: number, port: number, protocol: number): ServiceEntry | undefined {
     KEY[0] = words[dst] ?? 0;
     KEY[1] = words[dst + 1] ?? 0;
@@ -72,18 +106,11 @@ export class ServiceIndex {
     return entry?.notLoopback && isLoopback(KEY) ? undefined : entry;
   }
 
-  /** Where rules refuse some clients of an entry and serve others: the refusal of those to whom no way is open. */
-  refusalOf(entry: ServiceEntry): ServiceEntry | undefined {
-    return this.refusals.size === 0 ? undefined : this.refusals.get(entry);
-  }
-
-  /** Whether an address is the node's own; `undefined` if its addresses are not known. */
   isOwn(words: Uint32Array, at: number): boolean | undefined {
     for (let i = 0; i < 4; i++) KEY[i] = words[at + i] ?? 0;
     return this.isLocal(KEY) || (this.local.size > 0 ? false : undefined);
   }
 
-  /** An entry of the Service that has this cluster address, whatever the port. */
   atAddress(words: Uint32Array, dst: number): ServiceEntry | undefined {
     for (let i = 0; i < 4; i++) KEY[i] = words[dst + i] ?? 0;
     const found = this.serviceAddresses.find(KEY, 0, 4, 0, 0, 0);

@@ -14,9 +14,14 @@ export async function inSlices<T>(steps: Steps<T>, signal: AbortSignal): Promise
     const { done, value } = steps.next();
     if (done) return value;
     if (performance.now() < until) continue;
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     until = performance.now() + SLICE_MS;
   }
+}
+
+/** Resolves when the event loop has turned. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Gives each who asks a turn of the event loop of its own: pieces of work that become due together do not add up. */
@@ -24,7 +29,7 @@ export class Turns {
   private last: Promise<void> = Promise.resolve();
 
   next(): Promise<void> {
-    this.last = this.last.then(() => new Promise((resolve) => setImmediate(resolve)));
+    this.last = this.last.then(nextTurn);
     return this.last;
   }
 }

@@ -23,6 +23,8 @@ const RESOURCES: Readonly<Record<ClusterKind, { readonly path: string; readonly 
 
 /** Objects a page. client-go's pager asks for 500, but 500 Pods are 2 MB: 25 ms in which no packet is looked at. */
 const PAGE_LIMIT = 200;
+/** So many of a page are slimmed in one turn of the event loop: before V8 has compiled it, a Pod takes 0.1 ms. */
+const AT_ONCE = 50;
 /** Largest page that is read: 500 objects of a quarter of etcd's limit each, since a server may give more than were asked for. */
 const MAX_PAGE_BYTES = 192 * 1024 * 1024;
 /** A continue token lives about 5 minutes; if listing takes longer this often in a row, it is a failure. */
@@ -97,7 +99,8 @@ class Reflector {
   }
 
   async run(): Promise<void> {
-    const { timing, signal } = this.options;
+    const { timing, signal, turns } = this.options;
+    await turns.next();
     while (!signal.aborted) {
       const began = timing.now();
       let atLeastMs = 0;
@@ -118,6 +121,7 @@ class Reflector {
   }
 
   private async list(): Promise<void> {
+    const { kind, turns, signal } = this.options;
     const items: ClusterRecord[] = [];
     let token: string | undefined;
     let version: string | undefined;
@@ -137,16 +141,17 @@ class Reflector {
         version = undefined;
         continue;
       }
-      for (const row of page.items) {
-        const record = slimObject(row, this.options.kind);
-        if (record?.kind === this.options.kind) items.push(record);
+      for (const [i, row] of page.items.entries()) {
+        if (i > 0 && i % AT_ONCE === 0) await turns.next();
+        const record = slimObject(row, kind);
+        if (record?.kind === kind) items.push(record);
         else unreadable++;
       }
       token = page.next;
       version = page.version;
     } while (token !== undefined || version === undefined);
-    await this.options.turns.next();
-    if (this.options.signal.aborted) return;
+    await turns.next();
+    if (signal.aborted) return;
     this.giveList(items, version, unreadable);
   }
 

@@ -6,7 +6,7 @@ import type { InputEvent } from '../../model/event.js';
 import type { Problem } from '../../model/problem.js';
 import type { IptablesBackend, IptablesRules } from '../../model/ruleset.js';
 import type { Nanos } from '../../model/time.js';
-import { inSlices } from '../slices.js';
+import { inSlices, nextTurn } from '../slices.js';
 import { wallClock } from '../wall-clock.js';
 import type { Budget } from './budget.js';
 import { type ChangeSources, Changes } from './changes.js';
@@ -288,6 +288,9 @@ class IptablesWatch {
       );
     }
     const { node } = this.options;
+    // Who takes them has work to do as well: in a turn of its own.
+    await nextTurn();
+    if (signal.aborted) return;
     out.next({ type: 'rules', time: at, ...(node !== undefined && { node }), rules, services });
   }
 }

@@ -203,7 +203,7 @@ int main(int argc, char** argv) {
     to.sin_family = AF_INET;
     to.sin_port = htons(static_cast<uint16_t>(Number(argv[3], 1)));
     if (inet_pton(AF_INET, argv[2], &to.sin_addr) == 1) {
-      FILE* const times = argc == 8 ? fopen(argv[7], "wb") : nullptr;
+      FILE* const times = argc == 8 ? fopen(argv[7], "ab") : nullptr;
       if (argc == 8 && times == nullptr) Fail(argv[7]);
       return Client(to, Number(argv[4], 1), Number(argv[5], 1), Number(argv[6], 0), times).Run();
     }
