@@ -10,29 +10,31 @@ import { Watched } from './watched.js';
 /** SIGINT is how it is ended. */
 const EXIT_INTERRUPTED = 130;
 
-/** By then V8 has compiled what it will compile. */
-export const WARM_SECONDS = 3;
-
-interface Shares {
+export interface Shares {
   readonly p50: number;
   readonly p99: number;
 }
 
 /** From the client's call of connect to the arrival of the connection's first line at its reader, in µs. */
-export interface Latencies extends Shares {
-  readonly connections: number;
-  /** Of connections that began after the first seconds; NaN if none did. */
+export interface Latencies {
+  /** Of the traffic that a program sees that has just begun. */
+  readonly cold: Shares;
+  /** Of the last traffic; NaN without one. */
   readonly warm: Shares;
 }
 
+/** Traffic that notes its beginnings in a folder. */
+type Traffic = (times: string) => Promise<unknown>;
+
 /**
- * Runs `live -o ndjson` into a pipe while traffic passes, which notes its beginnings in a folder. The reader only
- * notes when bytes came; all is read later.
+ * Runs `live -o ndjson` into a pipe while traffic passes: some for it when it has just begun, then some that does not
+ * count, for V8 to compile what it will compile, then some more. The reader only notes when bytes came; all is
+ * read later.
  */
 export async function measureLatency(
   context: Context,
   node: ChurnLab,
-  traffic: (times: string) => Promise<unknown>,
+  { cold, between, warm }: { cold: Traffic; between?: Traffic; warm?: Traffic },
 ): Promise<Latencies> {
   const folder = await mkdtemp(join(context.scratch, 'latency-'));
   const fifo = join(folder, 'lines');
@@ -50,7 +52,15 @@ export async function measureLatency(
     const watched = new Watched(argv, writer.fd);
     await writer.close();
     await watched.says(/^watching /m);
-    await watched.during(() => traffic(times), settleMs(context));
+    let coldUntil = Number.POSITIVE_INFINITY;
+    let warmFrom = Number.POSITIVE_INFINITY;
+    await watched.during(async () => {
+      await cold(times);
+      coldUntil = Date.now() * 1000;
+      await between?.(times);
+      warmFrom = Date.now() * 1000;
+      await warm?.(times);
+    }, settleMs(context));
     if (watched.exitCode !== EXIT_INTERRUPTED) {
       throw new Error(`live ended with ${watched.exitCode}: ${watched.said.stderr}`);
     }
@@ -59,7 +69,10 @@ export async function measureLatency(
     if (lines.length !== begun.count) {
       throw new Error(`${begun.count} connections began, ${lines.length} were told of`);
     }
-    return latenciesOf(lines);
+    return {
+      cold: sharesOf(lines.filter(({ began }) => began < coldUntil)),
+      warm: sharesOf(lines.filter(({ began }) => began >= warmFrom)),
+    };
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -78,12 +91,6 @@ function readerOf(fifo: string): Promise<Buffer> {
       else reject(new Error(`the reader of the lines ended with ${code}`));
     });
   });
-}
-
-function latenciesOf(all: readonly FirstLine[]): Latencies {
-  const begin = all.reduce((least, { began }) => Math.min(least, began), Number.POSITIVE_INFINITY);
-  const warm = all.filter(({ began }) => began - begin > WARM_SECONDS * 1e6);
-  return { connections: all.length, ...sharesOf(all), warm: sharesOf(warm) };
 }
 
 /** In µs. */

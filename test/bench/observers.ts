@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChurnLab } from './churn-lab.js';
 import { compiledChild } from './compile.js';
@@ -35,30 +35,64 @@ export interface Observer {
   watch(traffic: () => Promise<unknown>): Promise<Observed>;
 }
 
+const LIVE = 'whichpod live -o ndjson';
+
 /** `live -o ndjson` into a file, so that what it wrote can be checked. */
 export function whichpodLive(context: Context, node: ChurnLab): Observer {
   return {
-    name: 'whichpod live -o ndjson',
+    name: `${LIVE} > FILE`,
     watch: async (traffic) => {
       const file = join(context.scratch, 'live.ndjson');
       const output = openSync(file, 'w');
-      const args = ['live', '--objects', node.objects, '-o', 'ndjson'];
-      const watched = new Watched(
-        [...node.lab.enter('node'), process.execPath, programOf(context), ...args],
-        output,
-      );
+      const watched = liveInto(context, node, output);
       closeSync(output);
       await watched.says(/^watching /m);
       const used = await watched.during(traffic, settleMs(context));
-      return { ...used, ...accountOf(readFileSync(file, 'utf8')) };
+      return { ...used, ...accountOf(lastLine(file)) };
     },
   };
 }
 
-/** What the summary at the end of NDJSON says. */
-function accountOf(ndjson: string): Pick<Observed, 'wrong' | 'remark'> {
-  const last = ndjson.trimEnd().split('\n').at(-1) ?? '{}';
-  const summary = JSON.parse(last) as {
+/** The same as the target has it: what a file takes to be written is not whichpod's. */
+export function whichpodLiveUnread(context: Context, node: ChurnLab): Observer {
+  return {
+    name: `${LIVE} > /dev/null`,
+    watch: async (traffic) => {
+      const watched = liveInto(context, node, 'ignore');
+      await watched.says(/^watching /m);
+      const used = await watched.during(traffic, settleMs(context));
+      return { ...used, wrong: () => 0, remark: 'not read' };
+    },
+  };
+}
+
+function liveInto(context: Context, node: ChurnLab, output: number | 'ignore'): Watched {
+  const args = ['live', '--objects', node.objects, '-o', 'ndjson'];
+  return new Watched(
+    [...node.lab.enter('node'), process.execPath, programOf(context), ...args],
+    output,
+  );
+}
+
+/** No line is longer. */
+const MAX_LINE_BYTES = 65_536;
+
+/** The last line of a file, which may be larger than a string. */
+function lastLine(file: string): string {
+  const descriptor = openSync(file, 'r');
+  try {
+    const { size } = fstatSync(descriptor);
+    const bytes = Buffer.alloc(Math.min(size, MAX_LINE_BYTES));
+    readSync(descriptor, bytes, 0, bytes.length, size - bytes.length);
+    return bytes.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** What the summary says with which NDJSON ends. */
+function accountOf(line: string): Pick<Observed, 'wrong' | 'remark'> {
+  const summary = JSON.parse(line) as {
     connections: { seen: number; attributed: number };
     packets: { dropped: number };
     losses: number;
@@ -93,7 +127,7 @@ export function whichpodRecord(context: Context, node: ChurnLab) {
       const used = await watched.during(traffic, settleMs(context));
       const replayed = execFileSync(
         process.execPath,
-        [programOf(context), 'replay', file, '-o', 'ndjson'],
+        [programOf(context), 'replay', file, '-o', 'summary'],
         { encoding: 'utf8', maxBuffer: 2 ** 30, stdio: ['ignore', 'pipe', 'ignore'] },
       );
       const { remark, wrong } = accountOf(replayed);

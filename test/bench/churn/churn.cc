@@ -7,7 +7,7 @@
 // The server accepts and closes until its stdin ends; it says `ready` when it listens. The client resets
 // each connection as soon as it stands, so that no port waits in TIME_WAIT, and ends with a line of JSON.
 // PER_SECOND 0: as many as the kernel makes. TIMES is a file for the moment before each connect(2), in ns since
-// 1970, and the connection's port, as 64 bits each in the machine's byte order.
+// 1970, and the connection's port, as 64 bits each in the machine's byte order; they are added at its end.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
