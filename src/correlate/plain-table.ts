@@ -42,8 +42,9 @@ function hashIsn(isn: number): number {
 }
 
 /**
- * Where plain connections (see plain.ts) are kept: numbers alone, of TCP over IPv4, with what finds them: 64 bytes
- * a connection and some 25 in the tables, so that a million open ones take less than 100 MB.
+ * Where plain connections (see plain.ts) are kept: numbers alone, with what finds them: 64 bytes
+ * a connection and some 25 in the tables, so that a million open ones take less than 100 MB. An address is one number:
+ * of IPv4 itself, of IPv6 one that stands for it.
  *
  * Each pair of endpoints and each initial sequence number is one connection's alone here: who would add a second
  * moves the first one elsewhere. Open addressing with linear probing. An entry of one that was forgotten stays until
@@ -202,6 +203,19 @@ export class PlainTable {
     for (let slot = 0; slot < this.used; slot++) {
       if (this.words[slot * PLAIN_WORDS + N_BITS] !== 0) visit(slot);
     }
+  }
+
+  /** Gives the addresses of all other numbers. */
+  renumber(of: (address: number) => number): void {
+    const { words } = this;
+    this.each((slot) => {
+      const at = slot * PLAIN_WORDS;
+      words[at + N_SRC] = of(words[at + N_SRC] as number);
+      words[at + N_DST] = of(words[at + N_DST] as number);
+      const isClaimed = ((words[at + N_BITS] as number) & PK_CLAIM) !== 0;
+      words[at + N_ENDPOINT] = isClaimed ? of(words[at + N_ENDPOINT] as number) : 0;
+    });
+    this.renewFlows();
   }
 
   /** After a wave has passed: gives back what most connections of it needed. */

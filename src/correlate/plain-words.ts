@@ -36,3 +36,10 @@ export const FLOW_BITS = 25;
 export const FLOW_MASK = 0x1ff_ffff;
 export const ISN_BITS = 24;
 export const ISN_MASK = 0xff_ffff;
+
+/** Words of an address in a row. */
+export const ADDRESS_WORDS = 4;
+/** Numbers up to this one stand for IPv6 addresses (see wide-addresses.ts). */
+export const MOST_WIDE = 0xff_ffff;
+/** No address of a plain connection. */
+export const NOWHERE = 0;

@@ -41,6 +41,7 @@ import type { Destination } from './destinations.js';
 import { lookUp } from './lifecycle.js';
 import { PlainTable } from './plain-table.js';
 import {
+  ADDRESS_WORDS,
   M_DUE,
   M_LAST,
   M_TIME,
@@ -54,6 +55,7 @@ import {
   N_PRINT,
   N_RESOLUTION,
   N_SRC,
+  NOWHERE,
   PLAIN_MOMENTS,
   PLAIN_WORDS,
   SHUT,
@@ -61,6 +63,7 @@ import {
 import { sayingOf } from './saying.js';
 import { LIMITS, type State } from './state.js';
 import { outcomeOf } from './verdict.js';
+import { isWide, WideAddresses } from './wide-addresses.js';
 import { CLOCK_SLACK_NS, COARSE_NS } from './windows.js';
 
 const WHOLE = PK_CLAIM | SAW_ANSWER;
@@ -73,17 +76,28 @@ const UNANSWERED_NS = LIMITS.UNANSWERED_NS;
 const SWEEP_EVERY_NS = 86_400 * NANOS_PER_SECOND;
 
 /** Client, Service and endpoint as rows have addresses. */
-const ADDRESSES = new Uint32Array(12);
-for (const at of [2, 6, 10]) ADDRESSES[at] = MAPPED;
+const ADDRESSES = new Uint32Array(3 * ADDRESS_WORDS);
+/** The fewest IPv6 addresses for which it is looked which are still used. */
+const FEW_ADDRESSES = 4_096;
 
 /** A row's word, signed: V8 keeps no others as they are. */
 function int(row: Uint32Array, at: number): number {
   return (row[at] as number) | 0;
 }
 
+/** Whether the four words of an address hold an IPv4 one. */
+function isMapped(row: Uint32Array, at: number): boolean {
+  return row[at + 2] === MAPPED && row[at + 1] === 0 && row[at] === 0;
+}
+
+/** An IPv6 packet may have IPv4 addresses in it: what is found by them steps aside. */
+function isAllWide(row: Uint32Array, at: number): boolean {
+  return !isMapped(row, at + P_SRC) && !isMapped(row, at + P_DST);
+}
+
 /**
  * The plain ones among the connections, where they need only be counted, packets are all there is, and these come in the
- * order of their times: TCP over IPv4 from a client to a Service whose rules send it to one endpoint, each packet seen
+ * order of their times: TCP from a client to a Service whose rules send it to one endpoint, each packet seen
  * before and after translation. Nearly all are so, and nothing that happens to them leaves a choice, so they are kept as
  * a line of numbers each (see plain-table.ts). Whatever is not as expected of one makes it a Connection as it would be
  * by now, and goes on with what all others get. A packet touches only connections that have its tuple or its initial
@@ -93,6 +107,9 @@ function int(row: Uint32Array, at: number): number {
 export class PlainConnections {
   private readonly state: State;
   private readonly table = new PlainTable();
+  private wide = new WideAddresses();
+  /** When there are so many it is looked which are still used. */
+  private mostAddresses = FEW_ADDRESSES;
   /** What has not been translated at the bound of waiting, or not been answered after 130 s, is made a Connection. */
   private readonly young = new Deadlines();
   private readonly unanswered = new Deadlines();
@@ -119,17 +136,15 @@ export class PlainConnections {
     const flags = int(row, at + P_FLAGS);
     const isSegment = row[at + P_CLASS] === 0;
     if (isSegment && (flags & (TCP_SYN | TCP_FIN | TCP_RST)) === 0) return true;
-    // An IPv6 address may hold an IPv4 one: what is found by it steps aside.
-    const found = this.table.find(
-      int(row, at + (P_SRC + 3)),
-      int(row, at + P_SPORT),
-      int(row, at + (P_DST + 3)),
-      int(row, at + P_DPORT),
-    );
-    if (isSegment && inOrder && row[at + P_FAMILY] === 4) {
+    const src = this.address(row, at + P_SRC);
+    const dst = this.address(row, at + P_DST);
+    const found = this.table.find(src, int(row, at + P_SPORT), dst, int(row, at + P_DPORT));
+    if (isSegment && inOrder && (row[at + P_FAMILY] === 4 || isAllWide(row, at))) {
       if ((flags & TCP_SYN) !== 0) {
         const took =
-          (flags & TCP_ACK) === 0 ? this.opening(row, at, found) : this.answer(row, at, found);
+          (flags & TCP_ACK) === 0
+            ? this.opening(row, at, found, src, dst)
+            : this.answer(row, at, found);
         if (took) return true;
       } else if (found < 0) {
         return false;
@@ -175,17 +190,25 @@ export class PlainConnections {
   /** Gives memory back. */
   trim(): void {
     this.table.trim();
+    if (this.wide.size >= FEW_ADDRESSES) this.renumber();
   }
 
-  private opening(row: Uint32Array, at: number, found: number): boolean {
+  /** An address as the table has it; NOWHERE if no plain connection does. */
+  private address(row: Uint32Array, at: number): number {
+    if (!isMapped(row, at)) return this.wide.find(row, at);
+    const address = int(row, at + 3);
+    return isWide(address) ? NOWHERE : address;
+  }
+
+  private opening(row: Uint32Array, at: number, found: number, src: number, dst: number): boolean {
     const { table, state } = this;
     const isn = int(row, at + P_SEQ);
     if (found >= 0) return this.copy(row, at, found, isn);
     const other = table.byIsn(isn);
     if (state.table.size > 0 && this.isKnownElsewhere(row, at, isn)) return false;
     const destination = state.at.destinations.find(row, at + P_DST, int(row, at + P_DPORT), TCP);
-    if (other < 0) return this.begin(row, at, isn, destination);
-    return !destination.isService && this.translate(row, at, other);
+    if (other < 0) return this.begin(row, at, isn, src, dst, destination);
+    return !destination.isService && this.translate(row, at, src, dst, other);
   }
 
   private isKnownElsewhere(row: Uint32Array, at: number, isn: number): boolean {
@@ -216,6 +239,8 @@ export class PlainConnections {
     row: Uint32Array,
     at: number,
     isn: number,
+    src: number,
+    dst: number,
     { isService, byRules, byAddress }: Destination,
   ): boolean {
     const { table, state } = this;
@@ -228,13 +253,10 @@ export class PlainConnections {
     const print = int(row, at + P_PRINT);
     const resolution = int(row, at + P_RESOLUTION);
     if (print === 0 || resolution >= COARSE_NS || row[at + P_LATENESS] !== 0) return false;
-    const slot = table.add(
-      int(row, at + (P_SRC + 3)),
-      int(row, at + P_SPORT),
-      int(row, at + (P_DST + 3)),
-      int(row, at + P_DPORT),
-      isn,
-    );
+    const client = this.numbered(row, at + P_SRC, src);
+    const service = this.numbered(row, at + P_DST, dst);
+    if (client === NOWHERE || service === NOWHERE) return false;
+    const slot = table.add(client, int(row, at + P_SPORT), service, int(row, at + P_DPORT), isn);
     const { words, moments } = table;
     const w = slot * PLAIN_WORDS;
     words[w + N_BITS] = SAW_PRE | HAS_ISN;
@@ -252,23 +274,40 @@ export class PlainConnections {
     if (this.sweepAt === Number.POSITIVE_INFINITY) this.sweepAt = time + SWEEP_EVERY_NS;
     state.seen++;
     state.outcomes.open++;
+    if (this.wide.size >= this.mostAddresses) this.renumber();
     return true;
   }
 
+  /** The same address; one over IPv6 that has no number gets one. */
+  private numbered(row: Uint32Array, at: number, address: number): number {
+    return address === NOWHERE && !isMapped(row, at) ? this.wide.put(row, at) : address;
+  }
+
+  /** Forgets the IPv6 addresses that are used no more: the others get new numbers. */
+  private renumber(): void {
+    const before = this.wide;
+    const wide = new WideAddresses();
+    this.table.renumber((address) => (isWide(address) ? before.among(wide, address) : address));
+    this.wide = wide;
+    this.mostAddresses = Math.max(FEW_ADDRESSES, wide.size * 2);
+  }
+
   /** The translated copy of an opening packet: it names the endpoint. */
-  private translate(row: Uint32Array, at: number, slot: number): boolean {
+  private translate(row: Uint32Array, at: number, src: number, dst: number, slot: number): boolean {
     const { table, state } = this;
     const { words, moments } = table;
     const w = slot * PLAIN_WORDS;
     const bits = words[w + N_BITS] as number;
     if ((bits & PK_CLAIM) !== 0 || words[w + N_PRINT] !== int(row, at + P_PRINT)) return false;
-    if (words[w + N_SRC] !== int(row, at + (P_SRC + 3))) return false;
+    if (words[w + N_SRC] !== src) return false;
     if ((words[w + N_PORTS] as number) >>> 16 !== row[at + P_SPORT]) return false;
     const m = slot * PLAIN_MOMENTS;
     const time = state.now;
     // So what was seen of the opening packet lies within the time of copies: one that was sent again comes later.
     if (time - (moments[m + M_TIME] as number) >= CLOCK_SLACK_NS) return false;
-    table.translate(slot, int(row, at + (P_DST + 3)), int(row, at + P_DPORT));
+    const endpoint = this.numbered(row, at + P_DST, dst);
+    if (endpoint === NOWHERE) return false;
+    table.translate(slot, endpoint, int(row, at + P_DPORT));
     words[w + N_BITS] = bits | PK_CLAIM | SAW_POST;
     moments[m + M_LAST] = time;
     state.at.seesBothSides = true;
@@ -423,10 +462,11 @@ export class PlainConnections {
     const last = moments[m + M_LAST] as number;
     const due = moments[m + M_DUE] as number;
     const isn = (words[w + N_ISN] as number) >>> 0;
-    ADDRESSES[3] = words[w + N_SRC] as number;
-    ADDRESSES[7] = words[w + N_DST] as number;
-    ADDRESSES[11] = words[w + N_ENDPOINT] as number;
-    const c = state.table.open(ADDRESSES, 0, 4, ports >>> 16, ports & 0xffff, TCP, 4);
+    const family = isWide(words[w + N_SRC] as number) ? 6 : 4;
+    this.writeAddress(words[w + N_SRC] as number, 0);
+    this.writeAddress(words[w + N_DST] as number, ADDRESS_WORDS);
+    if (isClaimed) this.writeAddress(words[w + N_ENDPOINT] as number, 2 * ADDRESS_WORDS);
+    const c = state.table.open(ADDRESSES, 0, 4, ports >>> 16, ports & 0xffff, TCP, family);
     c.time = time;
     c.resolution = words[w + N_RESOLUTION] as number;
     c.timeSource = 'packet';
@@ -469,6 +509,17 @@ export class PlainConnections {
       const silence = (bits & SAW_ANSWER) === 0 ? UNANSWERED_NS : LIMITS.ESTABLISHED_NS;
       state.wake(c, last + silence);
     }
+  }
+
+  private writeAddress(address: number, at: number): void {
+    if (isWide(address)) {
+      this.wide.write(address, ADDRESSES, at);
+      return;
+    }
+    ADDRESSES[at] = 0;
+    ADDRESSES[at + 1] = 0;
+    ADDRESSES[at + 2] = MAPPED;
+    ADDRESSES[at + 3] = address;
   }
 
   private bitsOf(slot: number): number {

@@ -34,11 +34,17 @@ const IPV4 = {
 };
 // The lower halves of these are those of the others.
 const IPV6 = {
-  clients: ['[fd00::a00:1]:1000'],
-  services: ['[fd00::a60:a]:80'],
-  endpoints: ['[fd00::a00:b]:80'],
+  clients: ['[fd00::a00:1]:1000', '[fd00::a00:1]:1001', '[fd01::a00:1]:1000'],
+  services: ['[fd00::a60:a]:80', '[fd00::a60:b]:53', '[fd00::a60:c]:80'],
+  endpoints: ['[fd00::a00:b]:80', '[fd00::a00:c]:8080', '[fd00::a00:1]:80'],
 };
-const FAMILIES = [IPV4, IPV4, IPV4, IPV6];
+/** No connection's, and of the other family within one. */
+const ODD = {
+  clients: ['0.0.0.1:1000', '[::ffff:10.0.0.1]:1000', '[::1]:1000'],
+  services: ['0.0.0.2:80', '[::ffff:10.96.0.10]:80', '10.96.0.10:80', '[fd00::a60:a]:80'],
+  endpoints: ['0.0.0.3:80', '[::ffff:10.0.0.11]:80', '10.0.0.11:80'],
+};
+const FAMILIES = [IPV4, IPV4, IPV4, IPV6, IPV6, IPV6, ODD];
 /** One of any of both, of one family. */
 const ends = fc.constantFrom(...FAMILIES).chain(({ clients, services, endpoints }) =>
   fc.record({
@@ -192,9 +198,13 @@ function interleaved(all: readonly Step[][], turns: readonly number[]): Step[] {
 const ENTRIES = [
   serviceEntry('web', '10.96.0.10:80', ['10.0.0.11:80', '10.0.0.12:8080']),
   serviceEntry('dns', '10.96.0.11:53', ['10.0.0.11:80']),
-  serviceEntry('six', '[fd00::a60:a]:80', ['[fd00::a00:b]:80']),
+  serviceEntry('six', '[fd00::a60:a]:80', ['[fd00::a00:b]:80', '[fd00::a00:c]:8080']),
+  serviceEntry('dns6', '[fd00::a60:b]:53', ['[fd00::a00:b]:80']),
 ];
-const REFUSAL = serviceEntry('none', '10.96.0.12:80', [], { action: 'reject' });
+const REFUSALS = [
+  serviceEntry('none', '10.96.0.12:80', [], { action: 'reject' }),
+  serviceEntry('none6', '[fd00::a60:c]:80', [], { action: 'reject' }),
+];
 
 const textOf = (notice: object): string =>
   JSON.stringify(notice, (_, value: unknown) => (typeof value === 'bigint' ? `${value}` : value));
@@ -202,7 +212,7 @@ const textOf = (notice: object): string =>
 /** Counts of a run; `plainly`: as they are made where connections need only be counted. */
 function counted(steps: readonly Step[], plainly: boolean) {
   const b = new Bench({ packetsOnly: true, describes: false })
-    .services([...ENTRIES, REFUSAL])
+    .services([...ENTRIES, ...REFUSALS])
     .pods([pod('a', '10.0.0.11'), pod('b', '10.0.0.12')]);
   // What conntrack has to say, nothing here, is what ends the shorter way.
   if (!plainly) b.push({ type: 'conntrack', rows: new ConntrackRows(1) });
@@ -364,9 +374,50 @@ describe('connections that need only be counted', () => {
     expect(one.summary.connections.outcomes).toEqual(outcomes);
   });
 
+  it('are counted over IPv6 from more clients than are remembered', () => {
+    const web = '[fd00::a60:a]:80';
+    const behind = '[fd00::a00:b]:80';
+    const lasting = '[fd00::1]:999';
+    const two = (from: string, seq: number, flags = TCP_SYN): Step[] => [
+      step(from, web, { ...syn, seq, flags }),
+      step(from, behind, { ...syn, seq, flags }),
+    ];
+    const heard = (to: string, ack: number, flags: number): Step[] => [
+      step(behind, to, { ...answer, ack, flags }),
+      step(web, to, { ...answer, ack, flags }),
+    ];
+    const clients = Array.from({ length: 9_000 }, (_, i) => `[fd02::${(i + 1).toString(16)}]:1000`);
+    const steps = [
+      ...two(lasting, 5),
+      ...clients.flatMap((from, i) => [
+        ...two(from, 100 + i),
+        ...heard(from, 101 + i, TCP_SYN | TCP_ACK),
+        ...two(from, 101 + i, TCP_FIN | TCP_ACK),
+        // Some stay open.
+        ...(i % 100 === 0 ? [] : heard(from, 102 + i, TCP_FIN | TCP_ACK)),
+      ]),
+      // It is found by both of its tuples: answered, and then reset.
+      ...heard(lasting, 6, TCP_SYN | TCP_ACK),
+      ...clients.filter((_, i) => i % 100 === 0).flatMap((from) => heard(from, 1, TCP_RST)),
+    ];
+    const one = counted(steps, true);
+    expect(one).toEqual(counted(steps, false));
+    expect(one.summary.connections.outcomes).toEqual({ established: 8_911, reset: 90 });
+  });
+
   it.each<[string, Step[]]>([
     ['FINs', [...opened, ...closing, step(client, endpoint, rst, 1)]],
     ['a reset', [...opened, step(client, service, rst), step(client, endpoint, rst)]],
+    [
+      'FINs over IPv6',
+      [
+        step('[fd00::a00:1]:1000', '[fd00::a60:a]:80', syn),
+        step('[fd00::a00:1]:1000', '[fd00::a00:b]:80', syn),
+        step('[fd00::a00:b]:80', '[fd00::a00:1]:1000', answer),
+        step('[fd00::a00:b]:80', '[fd00::a00:1]:1000', fin),
+        step('[fd00::a00:1]:1000', '[fd00::a60:a]:80', fin),
+      ],
+    ],
   ])('are not made Connections while they end by %s', (_, story) => {
     const bench = new Bench();
     const state = new State(
