@@ -43,7 +43,13 @@ async function send(lab: Lab): Promise<readonly TruthRow[]> {
     lab.churn({ from, to: 'shop/web', connections: TCP_COUNT, concurrency: 4 }),
     lab.request({ from, to: 'shop/dns', protocol: 'udp', count: UDP_COUNT, concurrency: 4 }),
   ]);
-  return rows.flat();
+  return rows.flat().filter(beginsFlow);
+}
+
+/** A port may be given to a second socket: without conntrack its datagrams are the first one's flow. */
+function beginsFlow(row: TruthRow, place: number, all: readonly TruthRow[]): boolean {
+  const first = all.findIndex(({ proto, sport }) => proto === row.proto && sport === row.sport);
+  return row.proto === 'tcp' || row.sport === undefined || first === place;
 }
 
 describe.each(OVERLAYS)('through a tunnel: $kind $port', (overlay) => {
@@ -106,7 +112,7 @@ function closesOf(said: readonly Said[]): readonly Said[] {
 function judge(truth: readonly TruthRow[], said: readonly Said[]): void {
   expect(score(truth, said).slice(0, 8)).toEqual([]);
   const closes = closesOf(said);
-  expect(closes).toHaveLength(TCP_COUNT + UDP_COUNT);
+  expect(closes).toHaveLength(truth.length);
   for (const close of closes) expect(close['evidence']).toEqual(['packets', 'rules', 'cluster']);
 }
 
