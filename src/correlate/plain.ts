@@ -1,4 +1,4 @@
-import { MAPPED } from '../model/address.js';
+import { isMapped, MAPPED } from '../model/address.js';
 import {
   P_ACK,
   P_CLASS,
@@ -83,11 +83,6 @@ const FEW_ADDRESSES = 4_096;
 /** A row's word, signed: V8 keeps no others as they are. */
 function int(row: Uint32Array, at: number): number {
   return (row[at] as number) | 0;
-}
-
-/** Whether the four words of an address hold an IPv4 one. */
-function isMapped(row: Uint32Array, at: number): boolean {
-  return row[at + 2] === MAPPED && row[at + 1] === 0 && row[at] === 0;
 }
 
 /** An IPv6 packet may have IPv4 addresses in it: what is found by them steps aside. */

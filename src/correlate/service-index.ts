@@ -1,4 +1,4 @@
-import { MAPPED, parseAddress } from '../model/address.js';
+import { isMapped, parseAddress } from '../model/address.js';
 import type { ServiceEntry } from '../model/services.js';
 import { TupleMap } from './tuple-map.js';
 
@@ -9,10 +9,6 @@ const FAMILIES = [4, 6] as const;
 export interface EntrySet {
   readonly family?: 4 | 6;
   readonly entries: readonly ServiceEntry[];
-}
-
-function isMapped(key: Uint32Array): boolean {
-  return key[0] === 0 && key[1] === 0 && key[2] === MAPPED;
 }
 
 /**
@@ -99,7 +95,7 @@ class Tables {
     const found = this.byAddress.find(KEY, 0, 4, 0, port, protocol);
     if (found >= 0) return this.entries[found];
     if (this.byPort.size === 0) return undefined;
-    const family = isMapped(KEY) ? 4 : 6;
+    const family = isMapped(KEY, 0) ? 4 : 6;
     const node = this.byPort.find(ZERO, 0, 4, family, port, protocol);
     if (node < 0 || !this.isLocal(KEY)) return undefined;
     const entry = this.entries[node];
@@ -150,7 +146,7 @@ class Tables {
 }
 
 function isLoopback(key: Uint32Array): boolean {
-  if (isMapped(key) && (key[3] ?? 0) >>> 24 === 127) return true;
+  if (isMapped(key, 0) && (key[3] ?? 0) >>> 24 === 127) return true;
   return key[0] === 0 && key[1] === 0 && key[2] === 0 && key[3] === 1;
 }
 

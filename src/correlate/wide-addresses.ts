@@ -1,3 +1,4 @@
+import { sameAddress } from '../model/address.js';
 import { ADDRESS_WORDS, MOST_WIDE, NOWHERE } from './plain-words.js';
 import { mix } from './tuple-map.js';
 
@@ -55,15 +56,7 @@ export class WideAddresses {
     for (let place = hashOf(row, at) & mask; ; place = (place + 1) & mask) {
       const number = places[place] as number;
       if (number === NOWHERE) return place;
-      const known = number * ADDRESS_WORDS;
-      if (
-        words[known + 3] === row[at + 3] &&
-        words[known + 2] === row[at + 2] &&
-        words[known + 1] === row[at + 1] &&
-        words[known] === row[at]
-      ) {
-        return place;
-      }
+      if (sameAddress(words, number * ADDRESS_WORDS, row, at)) return place;
     }
   }
 

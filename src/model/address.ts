@@ -91,6 +91,11 @@ export function sameAddress(a: Uint32Array, at: number, b: Uint32Array, bt: numb
   );
 }
 
+/** Whether four words hold an IPv4 address. */
+export function isMapped(words: Uint32Array, at: number): boolean {
+  return words[at + 2] === MAPPED && words[at + 1] === 0 && words[at] === 0;
+}
+
 /** Canonical text of four words. */
 export function formatAddress(words: Uint32Array, at: number, family: number): string {
   if (family === 4) {
