@@ -129,6 +129,14 @@ export class ClusterState {
     return entries;
   }
 
+  /** Whether any Service, as last known, can be reached at some address. */
+  get hasServices(): boolean {
+    for (const record of this.serviceHistory.all(undefined)) {
+      if (entriesOfService(record).length > 0) return true;
+    }
+    return false;
+  }
+
   /** Whether a Service of this name was there. */
   hasService(service: ServiceName, time: Nanos | undefined): boolean {
     const key = keyOf(service);
@@ -265,7 +273,7 @@ export class ClusterState {
       for (const key of known) if (!listed.has(key)) this.end(kind, key, at);
     }
     for (const item of items) {
-      if (item.kind === kind && !this.isKnown(item)) this.set(item, at);
+      if (item.kind === kind && (known.length === 0 || !this.isKnown(item))) this.set(item, at);
     }
   }
 
@@ -327,6 +335,8 @@ export class ClusterState {
       case 'service': {
         const before = this.serviceHistory.current(key);
         this.serviceHistory.set(key, item, at);
+        // In the turn of the list, not in that of the first packet, which has all addresses to index.
+        entriesOfService(item);
         if (before === undefined || !sameEntries(before, item)) this.serviceVersion++;
         return;
       }

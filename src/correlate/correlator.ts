@@ -5,7 +5,6 @@ import type { ConntrackRows } from '../model/conntrack-rows.js';
 import type { InputEvent } from '../model/event.js';
 import { P_NSEC, P_SEC, PACKET_WORDS } from '../model/packet.js';
 import type { PacketRows } from '../model/packet-rows.js';
-import type { ServiceEntry } from '../model/services.js';
 import { NANOS_PER_SECOND } from '../model/time.js';
 import { Clock } from './clock.js';
 import { ClusterState } from './cluster-state.js';
@@ -33,13 +32,23 @@ export class Correlator {
   private plain: PlainConnections | undefined;
   private packetRows = 0;
   private pruned = Number.NEGATIVE_INFINITY;
-  private clusterServices: readonly ServiceEntry[] = [];
+  /** Of the cluster's Services as last known: events come in the order of their times. */
+  private readonly clusterServices: EntrySet;
+  /** Which of their versions is in the indexes. */
+  private serviceVersion = 0;
   private clusterNodes = '';
   private readonly home: string;
 
   constructor(options: CorrelatorOptions) {
     this.home = options.node ?? '';
-    this.state = new State(options, new Clock(options.baseSeconds), new ClusterState());
+    const cluster = new ClusterState();
+    this.state = new State(options, new Clock(options.baseSeconds), cluster);
+    this.clusterServices = {
+      // Read where an index is first asked: of a burst of changes only the last one's are made.
+      get entries() {
+        return cluster.services(undefined);
+      },
+    };
     const countsOnly = options.describes === false && options.severalNodes !== true;
     if (countsOnly && options.packetsOnly === true) this.plain = new PlainConnections(this.state);
   }
@@ -242,10 +251,7 @@ export class Correlator {
     const vantage = this.state.vantages[place];
     if (vantage === undefined) return;
     vantage.byRules = new ServiceIndex(this.rulesAt(vantage), this.localAddresses(vantage));
-    vantage.byCluster = new ServiceIndex(
-      [{ entries: this.clusterServices }],
-      this.localAddresses(vantage),
-    );
+    vantage.byCluster = new ServiceIndex([this.clusterServices], this.localAddresses(vantage));
   }
 
   /** Service entries of the rules in force at a node. */
@@ -273,15 +279,13 @@ export class Correlator {
   private indexCluster(force: boolean): void {
     const { state } = this;
     const { cluster } = state;
-    // As last known: events come in the order of their times. The same array means that nothing changed.
-    const services = cluster.services(undefined);
-    if (!force && services === this.clusterServices) return;
-    this.clusterServices = services;
+    if (!force && cluster.serviceVersion === this.serviceVersion) return;
+    this.serviceVersion = cluster.serviceVersion;
     this.plain?.dissolve();
     for (const vantage of state.vantages) {
-      vantage.byCluster = new ServiceIndex([{ entries: services }], this.localAddresses(vantage));
+      vantage.byCluster = new ServiceIndex([this.clusterServices], this.localAddresses(vantage));
     }
-    if (services.length > 0) state.knowsServices = true;
+    state.knowsServices ||= cluster.hasServices;
     const nodes = cluster.nodeAddresses().join();
     if (nodes !== this.clusterNodes) {
       this.clusterNodes = nodes;

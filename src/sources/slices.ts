@@ -1,7 +1,7 @@
 import type { Steps } from '../decode/rules/steps.js';
 
 /** One turn of the event loop does no more than about this: packets wait no longer for it. */
-const SLICE_MS = 4;
+const SLICE_MS = 2;
 
 /**
  * Does long work step by step: whenever it yields and its slice of time is used up, the event loop turns.

@@ -5,6 +5,7 @@ import type { InputEvent } from '../../../src/model/event.js';
 import { Interfaces } from '../../../src/model/interfaces.js';
 import { watchCluster } from '../../../src/sources/cluster/watch.js';
 import { longestBlock } from './event-loop.js';
+import { askWithPacket } from './first-packet.js';
 
 interface ClusterJob {
   readonly kubeconfig: string;
@@ -50,13 +51,20 @@ export async function job({ kubeconfig, changes }: ClusterJob): Promise<ClusterR
       .pipe(tap((event) => machine.push(event)))
       .subscribe(events);
     const objects = await listed;
+    await askWithPacket(machine);
     return { seconds: (performance.now() - start) / 1000, objects, subscription };
   });
   const { seconds, objects, subscription } = first.result;
-  const again = await longestBlock(() => listedAgain);
+  const again = await longestBlock(async () => {
+    await listedAgain;
+    await askWithPacket(machine);
+  });
   globalThis.gc?.();
   const residentMegabytes = process.memoryUsage.rss() / 2 ** 20;
-  const watched = await longestBlock(() => changed);
+  const watched = await longestBlock(async () => {
+    await changed;
+    await askWithPacket(machine);
+  });
   subscription.unsubscribe();
   return {
     seconds,

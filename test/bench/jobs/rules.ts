@@ -4,23 +4,12 @@ import { Correlator } from '../../../src/correlate/correlator.js';
 import { ServiceIndex } from '../../../src/correlate/service-index.js';
 import { IptablesSaveReader } from '../../../src/decode/rules/iptables-save.js';
 import { iptablesServices } from '../../../src/decode/rules/iptables-services.js';
-import { MAPPED } from '../../../src/model/address.js';
 import { Interfaces } from '../../../src/model/interfaces.js';
-import {
-  P_DPORT,
-  P_DST,
-  P_FAMILY,
-  P_FLAGS,
-  P_PROTOCOL,
-  P_SEC,
-  P_SRC,
-  TCP,
-  TCP_SYN,
-} from '../../../src/model/packet.js';
-import { PacketRows } from '../../../src/model/packet-rows.js';
+import { TCP } from '../../../src/model/packet.js';
 import type { ServiceEntry } from '../../../src/model/services.js';
 import { watchIptables } from '../../../src/sources/rules/iptables.js';
 import { longestBlock } from './event-loop.js';
+import { askWithPacket, ELSEWHERE } from './first-packet.js';
 
 interface RulesJob {
   /** What iptables-save printed. */
@@ -40,10 +29,6 @@ interface RulesResult {
 
 /** Bytes of a chunk, as pipes give them. */
 const CHUNK = 65_536;
-/** A destination that no Service has. */
-const ELSEWHERE = new Uint32Array([0, 0, MAPPED, 1]);
-/** A SYN to it. */
-const OPENING = opening();
 
 /** Reads rules as `live` does, from a program's output to the machine's index. */
 export async function job({ file, fromMemory, again }: RulesJob): Promise<RulesResult> {
@@ -64,9 +49,7 @@ async function read(machine: Correlator, file: string): Promise<RulesResult> {
       ),
     );
     machine.push(rules);
-    // Its tables are made when the first packet asks, which comes in a later turn.
-    await new Promise((resolve) => setImmediate(resolve));
-    machine.push({ type: 'packets', rows: OPENING });
+    await askWithPacket(machine);
     const seconds = (performance.now() - start) / 1000;
     return { seconds, services: rules.services };
   });
@@ -89,18 +72,4 @@ function readFromMemory(file: string): RulesResult {
 
 function endpointsOf(services: readonly ServiceEntry[]): number {
   return services.reduce((sum, { routes }) => sum + routes.length, 0);
-}
-
-function opening(): PacketRows {
-  const rows = new PacketRows(1);
-  const at = rows.add();
-  const { words } = rows;
-  words[at + P_SEC] = 1;
-  words[at + P_FAMILY] = 4;
-  words[at + P_PROTOCOL] = TCP;
-  words[at + P_FLAGS] = TCP_SYN;
-  words.set(ELSEWHERE, at + P_SRC);
-  words.set(ELSEWHERE, at + P_DST);
-  words[at + P_DPORT] = 1;
-  return rows;
 }
